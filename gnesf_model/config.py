@@ -1,0 +1,360 @@
+"""Every setting, once: dataclasses whose defaults work and whose texts become parameter help.
+
+`config/gnesf.yaml`, the ROS parameters and the options of `gnesf map --set` are all derived from the
+classes below, so a default or a range is written in one place only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    length: tuple[int, ...] = (),
+) -> Any:
+    """A dataclass field with its description, inclusive range, choices or allowed list lengths."""
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "length": length}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One leaf of the configuration tree, as parameters and help texts need it."""
+
+    name: str
+    """Dotted name, e.g. ``volume.voxel_size_m``."""
+    type: type
+    default: Any
+    doc: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+
+
+class Section:
+    """Base of the configuration dataclasses: checks types, ranges and choices when made."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Section):
+                continue
+            object.__setattr__(self, item.name, _checked(item, hints[item.name], value))
+
+
+def _checked(item: dataclasses.Field, kind: Any, value: Any) -> Any:
+    meta, name = item.metadata, item.name
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    plain = list if kind == list[float] else kind
+    if not isinstance(value, plain) or (kind is int and isinstance(value, bool)):
+        raise ValueError(
+            f"{name} is {value!r} ({type(value).__name__}), expected {_type_name(kind)}: {meta['doc']}"
+        )
+    if plain is list:
+        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
+            raise ValueError(f"{name} is {value!r}, expected a list of numbers: {meta['doc']}")
+        value = [float(v) for v in value]
+        if meta["length"] and len(value) not in meta["length"]:
+            raise ValueError(
+                f"{name} has {len(value)} numbers, expected {' or '.join(map(str, meta['length']))}: "
+                f"{meta['doc']}"
+            )
+    for number in value if plain is list else [value]:
+        if isinstance(number, float) and number != number:
+            raise ValueError(f"{name} is NaN: {meta['doc']}")
+        low, high = meta["low"], meta["high"]
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise ValueError(f"{name} is {value}, expected {_range(low, high)}: {meta['doc']}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ValueError(
+            f"{name} is {value!r}, expected one of {', '.join(meta['choices'])}{_nearest(value, meta['choices'])}"
+        )
+    return value
+
+
+def _type_name(kind: Any) -> str:
+    return "a list of numbers" if kind == list[float] else f"a value of type {kind.__name__}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"at least {low}" if high is None else f"at most {high}"
+    return f"{low} to {high}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f" (nearest: {match[0]})" if match else ""
+
+
+@dataclass(frozen=True)
+class InputConfig(Section):
+    """How messages, live or in a bag, become frames."""
+
+    global_frame: str = option("odom", "Frame in which the map is built (REP-105).")
+    pose_source: str = option(
+        "auto",
+        "Where the camera's pose comes from; auto takes the first of pose, odom, tf that is published.",
+        choices=("auto", "pose", "odom", "tf"),
+    )
+    pose_frame: str = option(
+        "camera_optical",
+        "Frame whose pose the PoseStamped topic gives: camera_optical (that of the image), camera_link (x "
+        "forward, at the image's frame by REP-103) or the name of a TF frame.",
+    )
+    body_T_camera: list[float] = option(
+        [],
+        "Pose of the optical frame in the pose's frame as x, y, z, qx, qy, qz, qw; used instead of "
+        "/tf_static when not empty.",
+        length=(0, 7),
+    )
+    sync_tolerance_s: float = option(
+        0.02, "Largest gap between the stamps of a colour and a depth image, s.", low=0.0, high=1.0
+    )
+    pose_wait_s: float = option(
+        0.5, "How long a frame waits for poses on both sides of its stamp, s.", low=0.0, high=60.0
+    )
+    max_pose_gap_s: float = option(
+        0.5, "Poses further apart than this are not interpolated between, s.", low=0.001, high=60.0
+    )
+    depth_unit_m: float = option(
+        0.001, "Metres per unit of a 16-bit depth image.", low=1e-6, high=1.0
+    )
+    color_topic: str = option("", "Colour topic of a bag; empty: found by type.")
+    camera_info_topic: str = option("", "Camera info topic of a bag; empty: beside the colour topic.")
+    depth_topic: str = option("", "Depth topic of a bag; empty: found by type and encoding.")
+    pose_topic: str = option("", "Pose or odometry topic of a bag; empty: found by type.")
+
+
+@dataclass(frozen=True)
+class KeyframeConfig(Section):
+    """Which frames vote (paper, section 4; NeuralRecon's rule)."""
+
+    min_translation_m: float = option(
+        0.1, "A frame this far from the last keyframe becomes one, m.", low=0.0, high=10.0
+    )
+    min_rotation_deg: float = option(
+        15.0, "A frame turned this far from the last keyframe becomes one, degrees.", low=0.0, high=180.0
+    )
+    window: int = option(9, "Keyframes kept in the sliding window.", low=1, high=64)
+
+
+@dataclass(frozen=True)
+class SegmenterConfig(Section):
+    """The network that segments single images."""
+
+    model: str = option(
+        "oracle",
+        "ONNX file with its YAML sidecar, folder or hub id of a transformers checkpoint, or oracle:DIR "
+        "(label images by stamp, for tests).",
+    )
+    revision: str = option("", "Revision of a hub id; pin it on a robot.")
+    labels: str = option(
+        "", "YAML label space of a network whose classes are not recognised; empty: recognise them."
+    )
+    input_size: list[float] = option(
+        [], "Height and width at which the network runs; empty: its own choice.", low=8, high=8192, length=(0, 2)
+    )
+
+
+@dataclass(frozen=True)
+class VolumeConfig(Section):
+    """The truncated signed distance function and where it lives."""
+
+    voxel_size_m: float = option(0.04, "Edge of a voxel, m.", low=0.005, high=1.0)
+    truncation_vox: float = option(
+        4.0, "Distances are truncated at this many voxels on either side of the surface.", low=1.5, high=16.0
+    )
+    min_depth_m: float = option(0.1, "Nearer measurements are ignored, m.", low=0.0, high=100.0)
+    max_depth_m: float = option(5.0, "Farther measurements are ignored, m.", low=0.1, high=100.0)
+    max_weight: float = option(
+        64.0, "Cap of a voxel's weight in frames, so that changes still show.", low=1.0, high=10000.0
+    )
+    min_weight: float = option(
+        2.0, "Surface is reported where voxels were measured at least this often.", low=0.0, high=1000.0
+    )
+    max_map_memory_mb: float = option(
+        4096.0, "Memory that voxels may take, MB; frames that would need more are dropped.", low=16.0
+    )
+
+
+@dataclass(frozen=True)
+class SemanticsConfig(Section):
+    """How single views become the classes of voxels."""
+
+    labels: str = option(
+        "scannet20",
+        "Label space of the map: a name in config/labels, a YAML file, or native for the network's own.",
+    )
+    band_vox: float = option(
+        1.5, "A view votes on voxels nearer than this to the surface it measured, voxels.", low=0.5, high=8.0
+    )
+    max_votes: float = option(
+        60.0, "Votes that a voxel remembers at full weight; older ones fade beyond.", low=1.0, high=1e6
+    )
+
+
+@dataclass(frozen=True)
+class NodeConfig(Section):
+    """What only the ROS 2 node needs."""
+
+    queue: str = option(
+        "newest",
+        "newest: one waiting frame, the newest wins (robots); all: every frame is processed, with reliable "
+        "deep subscriptions (evaluation).",
+        choices=("newest", "all"),
+    )
+    image_transport: str = option(
+        "raw", "Colour topic: raw, or compressed (JPEG, PNG).", choices=("raw", "compressed")
+    )
+    use_depth: bool = option(True, "Subscribe to the depth image.")
+    cloud_period_s: float = option(
+        1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0
+    )
+    max_queue: int = option(
+        200, "Frames waiting with queue: all before new ones are dropped (and counted).", low=1, high=100000
+    )
+
+
+@dataclass(frozen=True)
+class Config(Section):
+    """All settings of the mapper and the node."""
+
+    geometry: str = option(
+        "depth",
+        "depth: surface from measured depth; rgb: surface predicted by the neural field.",
+        choices=("depth", "rgb"),
+    )
+    device: str = option(
+        "auto", "Where tensors live; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")
+    )
+    cpu_threads: int = option(0, "Threads of torch, onnxruntime and OpenCV; 0: their own choice.", low=0, high=256)
+    input: InputConfig = field(default_factory=InputConfig)
+    keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    volume: VolumeConfig = field(default_factory=VolumeConfig)
+    semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    node: NodeConfig = field(default_factory=NodeConfig)
+
+    @classmethod
+    def options(cls) -> list[Option]:
+        """Every leaf in order of declaration, with its dotted name."""
+        return list(_walk(cls, ""))
+
+    @classmethod
+    def from_flat(cls, values: dict[str, Any]) -> Config:
+        """Configuration from dotted names; whatever is not named keeps its default.
+
+        Raises:
+            ValueError: unknown name (the nearest valid one is given), wrong type, or out of range.
+        """
+        known = [o.name for o in cls.options()]
+        for name in values:
+            if name not in known:
+                raise ValueError(
+                    f"there is no setting {name!r}{_nearest(name, known)}; config/gnesf.yaml lists all"
+                )
+        return _build(cls, "", values)
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+        """Configuration from a YAML file, nested or in the form of ROS 2 parameter files.
+
+        Args:
+            path: file; ``<node>: ros__parameters: {...}`` is unwrapped.
+            overrides: dotted names that win over the file.
+        """
+        with open(path, encoding="utf-8") as stream:
+            try:
+                tree = yaml.safe_load(stream)
+            except yaml.YAMLError as error:
+                raise ValueError(f"{path} is not valid YAML: {error}") from error
+        if tree is None:
+            tree = {}
+        if not isinstance(tree, dict):
+            raise ValueError(f"{path} holds a {type(tree).__name__}, expected a mapping of settings")
+        wrapped = [v for v in tree.values() if isinstance(v, dict) and "ros__parameters" in v]
+        if len(wrapped) > 1:
+            raise ValueError(f"{path} configures {len(wrapped)} nodes, expected one")
+        if wrapped:
+            tree = dict(wrapped[0]["ros__parameters"])
+            tree.pop("use_sim_time", None)  # rclpy's own
+        return cls.from_flat({**_flatten(tree), **(overrides or {})})
+
+    def to_flat(self) -> dict[str, Any]:
+        """Every setting by its dotted name."""
+        return _flatten(dataclasses.asdict(self))
+
+
+def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` strings (values in YAML) as dotted names and values.
+
+    Raises:
+        ValueError: no ``=``, or a value that is not YAML.
+    """
+    overrides = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise ValueError(f"setting {item!r} has no '=', expected key=value, e.g. volume.voxel_size_m=0.05")
+        try:
+            overrides[name.strip()] = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError as error:
+            raise ValueError(f"the value of {item!r} is not valid YAML: {error}") from error
+    return overrides
+
+
+def _walk(cls: type, prefix: str) -> Iterator[Option]:
+    hints = get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        kind = hints[item.name]
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _walk(kind, f"{prefix}{item.name}.")
+            continue
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
+        meta = item.metadata
+        yield Option(
+            f"{prefix}{item.name}", kind, default, meta["doc"], meta["low"], meta["high"], meta["choices"]
+        )
+
+
+def _build(cls: type, prefix: str, values: dict[str, Any]) -> Any:
+    arguments = {}
+    for item in dataclasses.fields(cls):
+        name = f"{prefix}{item.name}"
+        kind = get_type_hints(cls)[item.name]
+        if isinstance(kind, type) and issubclass(kind, Section):
+            arguments[item.name] = _build(kind, f"{name}.", values)
+        elif name in values:
+            arguments[item.name] = values[name]
+    try:
+        return cls(**arguments)
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from None
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
