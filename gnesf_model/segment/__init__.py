@@ -1,0 +1,20 @@
+"""Segmenters behind one protocol: an image in, class probabilities at stride 4 out."""
+
+from gnesf_model.segment.oracle import LabelFolder, OracleSegmenter
+from gnesf_model.segment.segmenter import (
+    STRIDE,
+    Segmentation,
+    Segmenter,
+    argmax_labels,
+    grid_size,
+)
+
+__all__ = [
+    "STRIDE",
+    "LabelFolder",
+    "OracleSegmenter",
+    "Segmentation",
+    "Segmenter",
+    "argmax_labels",
+    "grid_size",
+]
