@@ -1,0 +1,45 @@
+"""Which frames are keyframes, and the sliding window of the latest ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from gnesf_model.config import KeyframeConfig
+from gnesf_model.frame import Frame
+from gnesf_model.geometry import motion
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A frame that voted; `index` counts keyframes since the last reset, from 0."""
+
+    index: int
+    frame: Frame
+
+
+class KeyframeWindow:
+    """Selects keyframes by motion and keeps the last few (paper, section 4: 0.1 m or 15 degrees)."""
+
+    def __init__(self, config: KeyframeConfig) -> None:
+        self.config = config
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all keyframes: the next frame becomes the first."""
+        self.count = 0
+        self.window: deque[Keyframe] = deque(maxlen=self.config.window)
+
+    def accepts(self, frame: Frame) -> bool:
+        """Whether the camera moved far enough since the last keyframe."""
+        if not self.window:
+            return True
+        distance, angle = motion(self.window[-1].frame.world_T_cam, frame.world_T_cam)
+        return distance >= self.config.min_translation_m or angle >= self.config.min_rotation_deg
+
+    def push(self, frame: Frame) -> Keyframe:
+        """Make `frame` the newest keyframe; the oldest leaves a full window."""
+        keyframe = Keyframe(self.count, frame)
+        self.window.append(keyframe)
+        self.count += 1
+        return keyframe

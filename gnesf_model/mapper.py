@@ -1,0 +1,313 @@
+"""The semantic mapper: frames in, a labelled surface out.
+
+`SemanticMapper.integrate` is the only way into the map. It reads no topic, no file and no clock, so the
+same frames give the same map live and offline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gnesf_model.config import Config
+from gnesf_model.frame import Camera, Frame, FrameDropped
+from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
+from gnesf_model.geometry import invert, project, transform
+from gnesf_model.keyframes import Keyframe, KeyframeWindow
+from gnesf_model.labels import LabelSpace
+from gnesf_model.segment.segmenter import STRIDE, Segmentation, Segmenter
+from gnesf_model.timing import StageTimer
+from gnesf_model.volume.block_grid import BlockGrid, MapFull
+from gnesf_model.volume.raycast import raycast
+from gnesf_model.volume.surface import surface_mesh, surface_points
+from gnesf_model.volume.tsdf import DepthView, Observation, TsdfVolume
+from gnesf_model.volume.votes import VoteTable
+
+_VOTING_VOXELS_PER_BLOCK = 192
+"""Voxels with votes that a block is budgeted with: three layers of a plane through it."""
+_DYNAMIC_PROBABILITY = 0.5
+"""Pixels more likely than this to be a person, an animal or a vehicle are kept out of the map."""
+
+
+@dataclass(frozen=True)
+class MapUpdate:
+    """What one frame did.
+
+    Attributes:
+        stamp_ns: of the frame.
+        segmentation: of its image.
+        keyframe: set when the frame became one, and voted.
+        blocks: (N,) int64 rows of the voxel blocks it touched.
+        stages: milliseconds by stage.
+    """
+
+    stamp_ns: int
+    segmentation: Segmentation
+    keyframe: Keyframe | None
+    blocks: torch.Tensor
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LabelledPoints:
+    """Surface points or mesh vertices with what is known of them, on the host.
+
+    Attributes:
+        points: (N, 3) float32 world coordinates, m.
+        labels: (N,) uint8 class index, 255 = unknown.
+        confidence: (N,) float32 share of the votes for that label, 0..1.
+        colors: (N, 3) uint8 mean colour of the images.
+        faces: (F, 3) int32 triangles; None for a cloud.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+    colors: np.ndarray
+    faces: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """The map as a camera sees it, on the host.
+
+    Attributes:
+        depth: (H, W) float32 metres, 0 where there is no surface.
+        labels: (H, W) uint8, 255 = unknown.
+        confidence: (H, W) float32 share of the votes for that label.
+    """
+
+    depth: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+
+
+class SemanticMapper:
+    """Builds the map.
+
+    Args:
+        config: all settings.
+        segmenter: gives class probabilities in the label space of the map.
+        fusion: how much each view's vote counts; all the same by default.
+
+    Raises:
+        ValueError: settings that cannot be met here.
+    """
+
+    def __init__(self, config: Config, segmenter: Segmenter, fusion: ViewFusion | None = None) -> None:
+        if config.geometry != "depth":
+            raise ValueError(
+                f"geometry is {config.geometry!r}, but the neural field that predicts surfaces from RGB is "
+                "not part of this version: use geometry: depth with a depth sensor"
+            )
+        self.config = config
+        self.segmenter = segmenter
+        self.fusion = fusion or UniformFusion()
+        self.device = resolve_device(config.device)
+        volume, classes = config.volume, len(segmenter.labels)
+        attributes = {
+            "tsdf": (torch.float32, 1.0),
+            "weight": (torch.float32, 0.0),
+            "row": (torch.int32, -1.0),
+        }
+        budget = BlockGrid.bytes_per_block(attributes)
+        budget += _VOTING_VOXELS_PER_BLOCK * VoteTable.bytes_per_row(classes)
+        self.grid = BlockGrid(
+            volume.voxel_size_m,
+            attributes,
+            max_blocks=int(volume.max_map_memory_mb * 1e6 / budget),
+            device=self.device,
+        )
+        self.truncation_m = volume.truncation_vox * volume.voxel_size_m
+        self.tsdf = TsdfVolume(
+            self.grid,
+            truncation_m=self.truncation_m,
+            max_depth_m=volume.max_depth_m,
+            max_weight=volume.max_weight,
+        )
+        self.votes = VoteTable(
+            classes,
+            max_votes=config.semantics.max_votes,
+            max_rows=self.grid.max_blocks * _VOTING_VOXELS_PER_BLOCK,
+            device=self.device,
+        )
+        self.keyframes = KeyframeWindow(config.keyframes)
+        self.frames = 0
+        self._timer = StageTimer(self.device)
+
+    @property
+    def labels(self) -> LabelSpace:
+        """Label space of the map."""
+        return self.segmenter.labels
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory reserved for voxels and votes."""
+        return self.grid.memory_bytes + self.votes.memory_bytes
+
+    def reset(self) -> None:
+        """Empty the map."""
+        self.grid.clear()
+        self.votes.clear()
+        self.keyframes.clear()
+        self.frames = 0
+
+    @torch.inference_mode()
+    def integrate(self, frame: Frame) -> MapUpdate:
+        """Add one frame: its geometry always, its votes when it is a keyframe.
+
+        Raises:
+            FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), or
+                what it adds does not fit (``map_full``). What the map held is unharmed.
+        """
+        self._timer.restart()
+        if frame.depth is None:
+            raise FrameDropped("no_depth", "the frame has no depth image, geometry: depth needs one")
+        with self._timer("segment"):
+            segmentation = self._segment(frame)
+        with self._timer("tsdf_prepare"):
+            view = self._depth_view(frame, segmentation)
+        try:
+            with self._timer("tsdf_allocate"):
+                slots = self.tsdf.allocate(view)
+            with self._timer("tsdf_integrate"):
+                observation = self.tsdf.integrate(view, slots)
+            self.frames += 1
+            keyframe = None
+            if self.keyframes.accepts(frame):
+                with self._timer("vote"):
+                    self._vote(frame, segmentation, observation)
+                keyframe = self.keyframes.push(frame)
+        except MapFull as error:
+            raise FrameDropped("map_full", str(error)) from error
+        except ValueError as error:
+            raise FrameDropped("out_of_range", str(error)) from error
+        return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read())
+
+    @torch.inference_mode()
+    def surface(self, blocks: torch.Tensor | None = None) -> LabelledPoints:
+        """Labelled points of the whole surface, or of some blocks."""
+        found = surface_points(self.grid, self._blocks(blocks), self.config.volume.min_weight)
+        return self._labelled(found.points, found.rows)
+
+    @torch.inference_mode()
+    def mesh(self, blocks: torch.Tensor | None = None) -> LabelledPoints:
+        """Labelled triangle mesh of the whole surface, or of some blocks."""
+        found = surface_mesh(self.grid, self._blocks(blocks), self.config.volume.min_weight)
+        return self._labelled(found.vertices, found.rows, found.faces)
+
+    @torch.inference_mode()
+    def render(self, camera: Camera, world_T_cam: np.ndarray) -> RenderedView:
+        """Semantic view synthesis: what a camera at (4, 4) `world_T_cam` sees of the map."""
+        cast = raycast(
+            self.grid,
+            camera,
+            world_T_cam,
+            truncation_m=self.truncation_m,
+            min_depth_m=self.config.volume.min_depth_m,
+            max_depth_m=self.config.volume.max_depth_m,
+            min_weight=self.config.volume.min_weight,
+        )
+        label, confidence = self.votes.labels(cast.rows.view(-1))
+        return RenderedView(
+            depth=cast.depth.cpu().numpy(),
+            labels=label.view(cast.rows.shape).cpu().numpy(),
+            confidence=confidence.view(cast.rows.shape).cpu().numpy(),
+        )
+
+    def _segment(self, frame: Frame) -> Segmentation:
+        try:
+            return self.segmenter(frame.rgb, frame.stamp_ns)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise FrameDropped("segmenter", f"the segmenter failed: {error}") from error
+
+    def _depth_view(self, frame: Frame, segmentation: Segmentation) -> DepthView:
+        """Depth on the device, 0 where it is out of range or shows something that moves."""
+        volume = self.config.volume
+        depth = torch.from_numpy(frame.depth).to(self.device)
+        usable = (depth >= volume.min_depth_m) & (depth <= volume.max_depth_m)
+        moving = segmentation.dynamic.to(self.device) > _DYNAMIC_PROBABILITY
+        if bool(moving.any()):
+            moving = moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)
+            usable &= ~moving[: depth.shape[0], : depth.shape[1]]
+        return DepthView(depth * usable, frame.camera, frame.world_T_cam)
+
+    def _vote(self, frame: Frame, segmentation: Segmentation, observation: Observation) -> None:
+        """One vote of this view on every voxel near the surface that it measured (eq. 4)."""
+        band = self.config.semantics.band_vox * self.grid.voxel_size_m
+        block, voxel = (observation.distance.abs() <= band).nonzero(as_tuple=True)
+        slot = observation.slots[block]
+        rows = self._rows(slot, voxel)
+        place = self.grid.coords[slot].double() * self.grid.block_size_m
+        place = place + (self.grid.offsets_vox[voxel].double() + 0.5) * self.grid.voxel_size_m
+        cam_T_world = torch.from_numpy(invert(frame.world_T_cam)).to(self.device)
+        pixels, depth = project(transform(cam_T_world, place).float(), frame.camera)
+        probabilities = _sample(segmentation.probabilities.to(self.device), pixels)
+        rgb = torch.from_numpy(frame.rgb).to(self.device)
+        u = pixels[:, 0].round().long().clamp(0, frame.camera.width - 1)
+        v = pixels[:, 1].round().long().clamp(0, frame.camera.height - 1)
+        samples = ViewSamples(
+            frame=frame,
+            points=place.float(),
+            pixels=pixels,
+            depth=depth,
+            probabilities=probabilities,
+            mean=self.votes.distribution(rows),
+            total=self.votes.total(rows),
+        )
+        self.votes.add(rows, probabilities, self.fusion.weights(samples), rgb[v, u].float())
+
+    def _rows(self, slot: torch.Tensor, voxel: torch.Tensor) -> torch.Tensor:
+        """Vote rows (M,) of voxels, made where missing."""
+        rows = self.grid.voxels["row"][slot, voxel].long()
+        missing = (rows < 0).nonzero()[:, 0]
+        rows[missing] = self.votes.allocate(len(missing))
+        self.grid.voxels["row"][slot[missing], voxel[missing]] = rows[missing].int()
+        return rows
+
+    def _blocks(self, blocks: torch.Tensor | None) -> torch.Tensor:
+        return torch.arange(self.grid.count, device=self.device) if blocks is None else blocks
+
+    def _labelled(
+        self, points: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor | None = None
+    ) -> LabelledPoints:
+        label, confidence = self.votes.labels(rows)
+        return LabelledPoints(
+            points=points.cpu().numpy(),
+            labels=label.cpu().numpy(),
+            confidence=confidence.cpu().numpy(),
+            colors=self.votes.color(rows).cpu().numpy(),
+            faces=None if faces is None else faces.int().cpu().numpy(),
+        )
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` as a torch device.
+
+    Raises:
+        ValueError: cuda is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device is cuda, but this torch sees no CUDA GPU: install a CUDA build of torch or use "
+            "device: cpu"
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def _sample(probabilities: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """Bilinear samples (M, C) of stride-4 probabilities (C, h, w) at image pixels (M, 2)."""
+    height, width = probabilities.shape[1:]
+    size = torch.tensor([width, height], dtype=torch.float32, device=pixels.device)
+    # Cell j is centred at pixel 4 j + 1.5; grid_sample wants -1 and 1 at the outer cells' edges.
+    cell = (pixels - (STRIDE - 1) / 2) / STRIDE
+    place = (2 * cell + 1) / size - 1
+    sampled = F.grid_sample(
+        probabilities[None], place[None, None], mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return sampled[0, :, 0].T.contiguous()

@@ -1,0 +1,181 @@
+"""The zero level of the distance field as points and as a triangle mesh, with the votes' rows.
+
+Points lie where the field changes sign between two neighbouring voxels. The mesh is a surface net
+(Gibson 1998): one vertex in every cell that the surface crosses, at the mean of its edge crossings,
+one quad for every crossed edge. Both use only voxels measured at least `min_weight` times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
+
+_CHUNK_BLOCKS = 2048
+"""Blocks worked on at a time: bounds the scratch memory at about 50 MB."""
+
+_CORNERS = torch.tensor([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+_EDGES = torch.tensor([(0, 4), (1, 5), (2, 6), (3, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 1), (2, 3), (4, 5), (6, 7)])
+# Cells around an edge along x, y, z, in the order that makes a quad.
+_AROUND = torch.tensor(
+    [
+        [(0, 0, 0), (0, -1, 0), (0, -1, -1), (0, 0, -1)],
+        [(0, 0, 0), (0, 0, -1), (-1, 0, -1), (-1, 0, 0)],
+        [(0, 0, 0), (-1, 0, 0), (-1, -1, 0), (0, -1, 0)],
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points of the surface.
+
+    Attributes:
+        points: (N, 3) float32 world coordinates, m.
+        rows: (N,) int64 rows of the vote table, -1 where no view voted nearby.
+    """
+
+    points: torch.Tensor
+    rows: torch.Tensor
+
+
+@dataclass(frozen=True)
+class SurfaceMesh:
+    """Triangles of the surface, counter-clockwise seen from free space.
+
+    Attributes:
+        vertices: (V, 3) float32 world coordinates, m.
+        rows: (V,) int64 rows of the vote table, -1 where no view voted nearby.
+        faces: (F, 3) int64 indices of vertices.
+    """
+
+    vertices: torch.Tensor
+    rows: torch.Tensor
+    faces: torch.Tensor
+
+
+def surface_points(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> SurfacePoints:
+    """Sign changes between the voxels of some blocks and their neighbours at +x, +y, +z.
+
+    Args:
+        grid: blocks with attributes tsdf, weight and row.
+        slots: (N,) rows of the blocks.
+        min_weight: voxels measured less often than this count as unknown.
+    """
+    points, rows = [torch.zeros(0, 3, device=grid.device)], [slots.new_zeros(0)]
+    for chunk, tsdf, row in _padded(grid, slots, min_weight):
+        here, here_row = tsdf[:, :-1, :-1, :-1], row[:, :-1, :-1, :-1]
+        for axis in range(3):
+            there, there_row = _shift(tsdf, axis), _shift(row, axis)
+            cell = _crosses(here, there).nonzero(as_tuple=True)
+            a, b = here[cell], there[cell]
+            fraction = a / (a - b)
+            voxel = _voxel_coords(grid, chunk, cell)
+            point = voxel + 0.5
+            point[:, axis] += fraction
+            points.append((point * grid.voxel_size_m).float())
+            near, far = here_row[cell], there_row[cell]
+            near, far = torch.where(fraction < 0.5, near, far), torch.where(fraction < 0.5, far, near)
+            rows.append(torch.where(near >= 0, near, far).long())
+    return SurfacePoints(torch.cat(points), torch.cat(rows))
+
+
+def surface_mesh(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> SurfaceMesh:
+    """Surface net of some blocks; see `surface_points` for the arguments."""
+    corners, edges = _CORNERS.to(grid.device), _EDGES.to(grid.device)
+    vertices, rows = [torch.zeros(0, 3, device=grid.device)], [slots.new_zeros(0)]
+    cells, quads = [slots.new_zeros(0, 3)], [slots.new_zeros(0, 4, 3)]
+    for chunk, tsdf, row in _padded(grid, slots, min_weight):
+        inside = tsdf < 0
+        both = _any_corner(inside) & _any_corner(~inside) & ~_any_corner(tsdf.isnan())
+        cell = both.nonzero(as_tuple=True)
+        anchor = _voxel_coords(grid, chunk, cell)
+        value = torch.stack([tsdf[cell[0], *(c + d for c, d in zip(cell[1:], k))] for k in corners.tolist()], 1)
+        owner = torch.stack([row[cell[0], *(c + d for c, d in zip(cell[1:], k))] for k in corners.tolist()], 1)
+        a, b = value[:, edges[:, 0]], value[:, edges[:, 1]]
+        crossed = ((a < 0) != (b < 0)).float()
+        fraction = a / torch.where(crossed > 0, a - b, 1.0)
+        start, along = corners[edges[:, 0]].float(), (corners[edges[:, 1]] - corners[edges[:, 0]]).float()
+        at = start + fraction[..., None] * along
+        vertex = (at * crossed[..., None]).sum(1) / crossed.sum(1, keepdim=True)
+        vertices.append(((anchor + 0.5 + vertex.double()) * grid.voxel_size_m).float())
+        # The class comes from the corner nearest to the surface that has votes.
+        nearest = (value.abs() + 10.0 * (owner < 0)).argmin(dim=1, keepdim=True)
+        rows.append(owner.gather(1, nearest)[:, 0].long())
+        cells.append(anchor.long())
+        for axis in range(3):
+            here, there = tsdf[:, :-1, :-1, :-1], _shift(tsdf, axis)
+            edge = _crosses(here, there).nonzero(as_tuple=True)
+            quad = _voxel_coords(grid, chunk, edge).long()[:, None] + _AROUND[axis].to(grid.device)
+            quads.append(torch.where((here[edge] < 0)[:, None, None], quad.flip(1), quad))
+    faces = _triangles(torch.cat(cells), torch.cat(quads))
+    return SurfaceMesh(torch.cat(vertices), torch.cat(rows), faces)
+
+
+def _triangles(cells: torch.Tensor, quads: torch.Tensor) -> torch.Tensor:
+    """Faces (F, 3) from the voxel coordinates of the vertices' cells (V, 3) and of quads (Q, 4, 3)."""
+    if len(cells) == 0 or len(quads) == 0:
+        return cells.new_zeros(0, 3)
+    base = torch.minimum(cells.amin(dim=0), quads.view(-1, 3).amin(dim=0))
+    keys, order = _key(cells - base).sort()
+    wanted = _key(quads.view(-1, 3) - base)
+    place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
+    vertex = torch.where(keys[place] == wanted, order[place], -1).view(-1, 4)
+    vertex = vertex[(vertex >= 0).all(dim=1)]
+    return torch.cat([vertex[:, [0, 1, 2]], vertex[:, [0, 2, 3]]])
+
+
+def _key(voxels: torch.Tensor) -> torch.Tensor:
+    """One int64 per row of (N, 3) coordinates in 0 .. 2^21 - 1: 40 km at 2 cm."""
+    return (voxels[:, 0] << 42) | (voxels[:, 1] << 21) | voxels[:, 2]
+
+
+def _padded(
+    grid: BlockGrid, slots: torch.Tensor, min_weight: float
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Chunks of (slots (n,), tsdf (n, 9, 9, 9) with NaN = unknown, row (n, 9, 9, 9))."""
+    size = SIDE_VOX + 1
+    for chunk in slots.split(_CHUNK_BLOCKS):
+        tsdf = torch.full((len(chunk), size, size, size), torch.nan, device=grid.device)
+        row = torch.full((len(chunk), size, size, size), -1, dtype=torch.int32, device=grid.device)
+        coords = grid.coords[chunk].long()
+        for corner in _CORNERS.tolist():
+            neighbour = grid.find(coords + torch.tensor(corner, device=grid.device))
+            exists = neighbour >= 0
+            have = neighbour[exists]
+            source = tuple(slice(0, 1) if c else slice(0, SIDE_VOX) for c in corner)
+            target = tuple(slice(SIDE_VOX, size) if c else slice(0, SIDE_VOX) for c in corner)
+            shape = (-1, SIDE_VOX, SIDE_VOX, SIDE_VOX)
+            value = grid.voxels["tsdf"][have].view(shape)
+            weight = grid.voxels["weight"][have].view(shape)
+            value = torch.where((weight > 0) & (weight >= min_weight), value, torch.nan)
+            tsdf[(exists, *target)] = value[(slice(None), *source)]
+            row[(exists, *target)] = grid.voxels["row"][have].view(shape)[(slice(None), *source)]
+        yield chunk, tsdf, row
+
+
+def _shift(padded: torch.Tensor, axis: int) -> torch.Tensor:
+    """The (n, 8, 8, 8) neighbours one voxel further along `axis`."""
+    index = [slice(None)] + [slice(0, -1)] * 3
+    index[1 + axis] = slice(1, None)
+    return padded[tuple(index)]
+
+
+def _crosses(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return ((a < 0) != (b < 0)) & ~(a + b).isnan()
+
+
+def _any_corner(flags: torch.Tensor) -> torch.Tensor:
+    """(n, 8, 8, 8): whether any of the eight corners of each cell of (n, 9, 9, 9) is set."""
+    flags = flags[:, 1:] | flags[:, :-1]
+    flags = flags[:, :, 1:] | flags[:, :, :-1]
+    return flags[:, :, :, 1:] | flags[:, :, :, :-1]
+
+
+def _voxel_coords(grid: BlockGrid, chunk: torch.Tensor, cell: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Integer voxel coordinates (M, 3), as float64, of entries (block, i, j, k) of a chunk."""
+    block = grid.coords[chunk[cell[0]]].long() * SIDE_VOX
+    return (block + torch.stack(cell[1:], dim=1)).double()

@@ -1,0 +1,169 @@
+"""Truncated signed distances from depth images (Curless and Levoy 1996), in sparse blocks.
+
+Distances are along the optical axis, in units of the truncation distance: +1 is free space, 0 the
+surface, -1 one truncation distance behind it. Voxels further behind are never written.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gnesf_model.frame import Camera
+from gnesf_model.geometry import invert, pixel_rays
+from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
+
+_ALLOCATION_STRIDE_PX = 4
+"""Every fourth row and column of a depth image allocates: 4 px at 5 m and f = 525 px are 4 cm."""
+_MAX_BOX_BLOCKS = 1 << 26
+"""Bound on the scratch memory of an allocation, one byte a block."""
+
+
+@dataclass(frozen=True)
+class DepthView:
+    """A depth image and where it was taken from.
+
+    Attributes:
+        depth: (H, W) float32 metres on the map's device, 0 where there is no measurement or it is out
+            of range.
+        camera: its intrinsics.
+        world_T_cam: (4, 4) float64 on the host.
+    """
+
+    depth: torch.Tensor
+    camera: Camera
+    world_T_cam: np.ndarray
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one depth image says of the voxels around the surface it measured.
+
+    Attributes:
+        slots: (N,) int64 rows of the blocks.
+        distance: (N, 512) float32 signed distance in metres, measured minus voxel depth; infinite
+            where the voxel was not seen.
+    """
+
+    slots: torch.Tensor
+    distance: torch.Tensor
+
+
+class TsdfVolume:
+    """Integrates depth views into the ``tsdf`` and ``weight`` attributes of a `BlockGrid`.
+
+    Args:
+        grid: blocks with attributes tsdf (float32, fill 1) and weight (float32, fill 0).
+        truncation_m: distance at which the signed distance is cut.
+        max_depth_m: largest depth that a view may hold; bounds the region that a view can touch.
+        max_weight: cap of the weight.
+    """
+
+    def __init__(
+        self, grid: BlockGrid, *, truncation_m: float, max_depth_m: float, max_weight: float
+    ) -> None:
+        self.grid = grid
+        self.truncation_m = truncation_m
+        self.max_depth_m = max_depth_m
+        self.max_weight = max_weight
+        # Samples at most half a block apart along the ray leave no block of the band out, save for
+        # corners that the ray crosses for less than that; neighbouring pixels catch those.
+        samples = 1 + math.ceil(4 * truncation_m / grid.block_size_m)
+        self._band = torch.linspace(-truncation_m, truncation_m, samples, device=grid.device)
+        self._rays: dict[Camera, torch.Tensor] = {}
+
+    def allocate(self, view: DepthView) -> torch.Tensor:
+        """Rows (N,) of the blocks within the truncation distance of the measured surface.
+
+        Raises:
+            MapFull, ValueError: as `BlockGrid.allocate`.
+        """
+        stride = _ALLOCATION_STRIDE_PX
+        depth = view.depth[stride // 2 :: stride, stride // 2 :: stride].reshape(-1, 1)
+        rays = self._camera_rays(view.camera)
+        scale = 1.0 / self.grid.block_size_m
+        low, shape = self._reachable_blocks(view)
+        # Relative to the box, in blocks: float32 stays exact far from the world's origin.
+        start = torch.from_numpy(view.world_T_cam[:3, 3] * scale - low).float().tolist()
+        turn = torch.from_numpy(view.world_T_cam[:3, :3].T * scale).float().to(rays.device)
+        along = (depth + self._band).clamp_min_(0.0)
+        index = torch.zeros(along.shape, dtype=torch.int32, device=along.device)
+        for axis, direction in enumerate((rays @ turn).T):
+            cell = torch.mul(along, direction[:, None]).add_(start[axis]).floor_()
+            index = index.mul_(shape[axis]).add_(cell.int())
+        outside = math.prod(shape)
+        index.masked_fill_(depth <= 0, outside)
+        cells = torch.zeros(outside + 1, dtype=torch.bool, device=depth.device)
+        cells[index.view(-1)] = True
+        flat = cells[:-1].nonzero()[:, 0]
+        coords = torch.stack(
+            [flat // (shape[1] * shape[2]), flat // shape[2] % shape[1], flat % shape[2]], dim=1
+        )
+        return self.grid.allocate(coords + torch.from_numpy(low).to(coords.device))
+
+    def integrate(self, view: DepthView, slots: torch.Tensor) -> Observation:
+        """Fold a view into blocks (N,) from `allocate`; each voxel takes its running average."""
+        distance = self._distances(view, slots)
+        grid = self.grid
+        tsdf, weight = grid.voxels["tsdf"][slots], grid.voxels["weight"][slots]
+        seen = distance >= -self.truncation_m
+        update = (distance * (1.0 / self.truncation_m)).clamp_(-1.0, 1.0).sub_(tsdf)
+        weight += seen
+        # A voxel never seen has weight 0: the clamp keeps 0 / 0 out, and `seen` the update.
+        tsdf += update.mul_(seen).div_(weight.clamp_min(1.0))
+        grid.voxels["tsdf"][slots] = tsdf
+        grid.voxels["weight"][slots] = weight.clamp_max_(self.max_weight)
+        return Observation(slots, distance.masked_fill_(~seen, torch.inf))
+
+    def _distances(self, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
+        """Measured depth minus voxel depth (N, 512) in metres, -inf without measurement."""
+        grid, camera = self.grid, view.camera
+        P = torch.from_numpy(camera.K @ invert(view.world_T_cam)[:3]).to(grid.device)
+        blocks = grid.coords[slots].double() * grid.block_size_m
+        corner = (blocks @ P[:3, :3].T + P[:3, 3]).float()
+        within = ((grid.offsets_vox + 0.5).double() * grid.voxel_size_m @ P[:3, :3].T).float()
+        # K [R|t] p is linear in p: each image coordinate of a voxel is its block's plus its offset's.
+        z = corner[:, 2, None] + within[:, 2]
+        scale = z.clamp_min(1e-6).reciprocal_()
+        u = (corner[:, 0, None] + within[:, 0]).mul_(scale).add_(1.5)
+        v = (corner[:, 1, None] + within[:, 1]).mul_(scale).add_(1.5)
+        # A border of "no measurement" around the image takes every voxel outside of it.
+        depth = F.pad(view.depth, (1, 1, 1, 1))
+        width = camera.width + 2
+        u = u.clamp_(0, camera.width + 1).int()
+        v = v.clamp_(0, camera.height + 1).int()
+        pixel = v.mul_(width).add_(u)
+        measured = depth.view(-1).index_select(0, pixel.view(-1)).view_as(z)
+        distance = measured - z
+        return distance.masked_fill_((measured <= 0) | (z <= 0), -torch.inf)
+
+    def _reachable_blocks(self, view: DepthView) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """First block (3,) and size in blocks of the box around all that the view can touch."""
+        camera, reach = view.camera, self.max_depth_m + self.truncation_m
+        u = (np.array([0, camera.width, 0, camera.width]) - camera.cx) / camera.fx
+        v = (np.array([0, 0, camera.height, camera.height]) - camera.cy) / camera.fy
+        corners = np.stack([u, v, np.ones(4)], axis=1) * reach @ view.world_T_cam[:3, :3].T
+        corners = np.concatenate([corners, np.zeros((1, 3))]) + view.world_T_cam[:3, 3]
+        blocks = np.floor(corners / self.grid.block_size_m).astype(np.int64)
+        # One block of margin: float32 may round a point over the edge of the box.
+        low, high = blocks.min(axis=0) - 1, blocks.max(axis=0) + 2
+        shape = tuple((high - low).tolist())
+        if math.prod(shape) > _MAX_BOX_BLOCKS:
+            raise ValueError(
+                f"a view to {self.max_depth_m} m touches a box of {shape} blocks of "
+                f"{self.grid.block_size_m} m, at most {_MAX_BOX_BLOCKS} blocks are expected: lower "
+                "volume.max_depth_m or raise volume.voxel_size_m"
+            )
+        return low, shape
+
+    def _camera_rays(self, camera: Camera) -> torch.Tensor:
+        """Directions (N, 3), z = 1, of the allocating pixels; kept until the camera changes."""
+        if camera not in self._rays:
+            stride = _ALLOCATION_STRIDE_PX
+            rays = pixel_rays(camera, self.grid.device)[stride // 2 :: stride, stride // 2 :: stride]
+            self._rays = {camera: rays.reshape(-1, 3)}
+        return self._rays[camera]
