@@ -17,9 +17,10 @@ PYTEST := tools/in_workspace.sh $(VENV)/bin/python -m pytest
 LOCKED := flock $(CURDIR)/Makefile
 
 # What the environment is made from: another Python or another torch gives another name, and so a new environment.
-CHOICE := $(shell echo "$$($(PYTHON) -c 'import sys; print(sys.version, sys.base_prefix)' 2>&1)" \
-            '$(TORCH) $(TORCH_INDEX)' | cksum | cut -d' ' -f1)
+PYTHON_FOUND := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2], sys.base_prefix)' 2>/dev/null)
+CHOICE := $(shell echo '$(PYTHON_FOUND) $(TORCH) $(TORCH_INDEX)' | cksum | cut -d' ' -f1)
 ENVIRONMENT := .venv/ready-$(CHOICE)
+CONSTRAINTS := $(wildcard constraints/py$(firstword $(PYTHON_FOUND)).txt)
 WORKSPACE := install/.ready
 # Folders are listed too: their time changes when a file is removed.
 SOURCES := package.xml CMakeLists.txt tools/ros_executable.py.in \
@@ -29,7 +30,7 @@ SOURCES := package.xml CMakeLists.txt tools/ros_executable.py.in \
 
 setup: $(WORKSPACE)
 
-$(ENVIRONMENT): setup.py package.xml tools/ros_jazzy.txt tools/venv.sh tools/wheel_cmake.py tools/tf2_msgs.sh $(wildcard constraints/*)
+$(ENVIRONMENT): setup.py package.xml $(CONSTRAINTS) tools/ros_jazzy.txt tools/venv.sh tools/wheel_cmake.py tools/tf2_msgs.sh
 	@tools/system_packages.sh $(PYTHON)
 	@$(LOCKED) tools/venv.sh $(VENV) $(PYTHON) '$(TORCH)' '$(TORCH_INDEX)'
 	@rm -f .venv/ready-* && touch $@
