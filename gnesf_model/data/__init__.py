@@ -1,0 +1,1 @@
+"""Where frames come from: folders, bags, procedural rooms and live messages, all as `Frame`."""

@@ -1,0 +1,249 @@
+"""Standard ROS 2 bags from any source of frames, without ROS."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from gnesf_model.data.pose_chain import LINK_T_OPTICAL
+from gnesf_model.data.source import FrameSource
+from gnesf_model.frame import Camera, Frame, check_pose
+from gnesf_model.geometry import invert, quaternion_from_pose
+from gnesf_model.segment.oracle import CLASSES_FILE
+
+logger = logging.getLogger(__name__)
+
+WORLD, BODY, LINK, OPTICAL = "odom", "base_link", "camera_link", "camera_color_optical_frame"
+MM = np.float32(0.001)
+_POSE_COV = "geometry_msgs/msg/PoseWithCovariance"
+_TWIST_COV = "geometry_msgs/msg/TwistWithCovariance"
+
+_FOREVER = QosTime(9223372036, 854775807)
+RELIABLE = Qos(
+    QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE,
+    _FOREVER, _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER, False,
+)  # fmt: skip
+LATCHED = RELIABLE._replace(depth=1, durability=QosDurability.TRANSIENT_LOCAL)
+
+TOPICS = {
+    "/tf_static": ("tf2_msgs/msg/TFMessage", LATCHED),
+    "/tf": ("tf2_msgs/msg/TFMessage", RELIABLE),
+    "/odom": ("nav_msgs/msg/Odometry", RELIABLE),
+    "/pose": ("geometry_msgs/msg/PoseStamped", RELIABLE),
+    "/camera/color/camera_info": ("sensor_msgs/msg/CameraInfo", RELIABLE),
+    "/camera/depth/image_raw": ("sensor_msgs/msg/Image", RELIABLE),
+    "/camera/color/image_raw": ("sensor_msgs/msg/Image", RELIABLE),
+}
+"""What is written, in this order at each stamp: whatever an image needs comes before it."""
+
+
+def write_bag(
+    source: FrameSource,
+    out_dir: str | Path,
+    *,
+    storage: Literal["mcap", "sqlite3"] = "mcap",
+    depth_encoding: Literal["auto", "16UC1", "32FC1"] = "auto",
+    body_T_camera: np.ndarray | None = None,
+    labels_dir: str | Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write the frames of `source` as a bag whose three kinds of pose describe the same camera.
+
+    ``/pose`` is the optical frame in ``odom``; ``/odom`` and ``/tf`` are ``base_link`` in ``odom``, and
+    ``/tf_static`` leads on to ``camera_link`` and ``camera_color_optical_frame``.
+
+    Args:
+        out_dir: folder of the bag; must not exist.
+        storage: file format.
+        depth_encoding: 32FC1 keeps every depth; 16UC1 rounds to millimetres and loses what lies beyond
+            65.535 m; auto takes 16UC1 for the images that it keeps exactly, as those of a sensor.
+        body_T_camera: (4, 4) pose of the optical frame in ``base_link``, e.g. of a tilted camera; by default
+            ``base_link`` and ``camera_link`` coincide.
+        labels_dir: where ground truth is written as ``<stamp_ns>.png`` with classes.yaml, for the oracle.
+        progress: called with 1 after each frame.
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        FileExistsError: `out_dir` is there already.
+        ValueError: the source gave no frame, or labels are asked for and it has none.
+    """
+    out_dir = Path(out_dir).expanduser()
+    if out_dir.exists():
+        raise FileExistsError(f"{out_dir} exists already: name another folder or remove it")
+    if labels_dir is not None and source.label_space is None:
+        raise ValueError(f"{source.name} has no labels to write to {labels_dir}")
+    body_T_camera = LINK_T_OPTICAL if body_T_camera is None else np.asarray(body_T_camera, np.float64)
+    check_pose(body_T_camera)
+    frames = iter(source)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{source.name} gave no frame; dropped: {dict(source.drops)}")
+    plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+    labels = _LabelWriter(Path(labels_dir).expanduser(), source.label_space) if labels_dir else None
+    count = 0
+    with Writer(out_dir, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
+        bag = _BagWriter(writer, depth_encoding, body_T_camera)
+        bag.write_static(first.stamp_ns)
+        for frame in chain([first], frames):
+            bag.write_frame(frame)
+            if labels and frame.labels is not None:
+                labels.write(frame)
+            count += 1
+            if progress:
+                progress(1)
+    logger.info("wrote %d frames to %s", count, out_dir)
+    return count
+
+
+class _LabelWriter:
+    def __init__(self, folder: Path, label_space: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CLASSES_FILE).write_text(f"labels: {label_space}\n", encoding="utf-8")
+        self._folder = folder
+
+    def write(self, frame: Frame) -> None:
+        path = self._folder / f"{frame.stamp_ns}.png"
+        if not cv2.imwrite(str(path), frame.labels):
+            raise OSError(f"cannot write {path}")
+
+
+class _BagWriter:
+    """Messages of one open bag."""
+
+    def __init__(self, writer: Writer, depth_encoding: str, body_T_camera: np.ndarray) -> None:
+        self._writer = writer
+        self._depth_encoding = depth_encoding
+        self._body_T_camera = body_T_camera
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._connections = {
+            topic: writer.add_connection(topic, kind, typestore=self._store, offered_qos_profiles=[qos])
+            for topic, (kind, qos) in TOPICS.items()
+        }
+
+    def write_static(self, stamp_ns: int) -> None:
+        body_T_link = self._body_T_camera @ invert(LINK_T_OPTICAL)
+        edges = [
+            self._transform(stamp_ns, BODY, LINK, body_T_link),
+            self._transform(stamp_ns, LINK, OPTICAL, LINK_T_OPTICAL),
+        ]
+        self._write("/tf_static", stamp_ns, transforms=edges)
+
+    def write_frame(self, frame: Frame) -> None:
+        t, world_T_cam = frame.stamp_ns, frame.world_T_cam
+        world_T_body = world_T_cam @ invert(self._body_T_camera)
+        self._write("/tf", t, transforms=[self._transform(t, WORLD, BODY, world_T_body)])
+        self._write(
+            "/odom",
+            t,
+            header=self._header(t, WORLD),
+            child_frame_id=BODY,
+            pose=self._make(_POSE_COV, pose=self._pose(world_T_body), covariance=np.zeros(36)),
+            twist=self._make(_TWIST_COV, twist=self._no_twist(), covariance=np.zeros(36)),
+        )
+        self._write("/pose", t, header=self._header(t, WORLD), pose=self._pose(world_T_cam))
+        self._write("/camera/color/camera_info", t, **self._camera_info(t, frame.camera))
+        if frame.depth is not None:
+            self._write_image("/camera/depth/image_raw", t, *self._encoded(frame.depth))
+        self._write_image("/camera/color/image_raw", t, "rgb8", frame.rgb)
+
+    def _encoded(self, depth: np.ndarray) -> tuple[str, np.ndarray]:
+        if self._depth_encoding != "32FC1":
+            mm = np.rint(depth.astype(np.float64) * 1000.0)
+            mm = np.where(mm <= np.iinfo(np.uint16).max, mm, 0.0).astype(np.uint16)
+            exact = self._depth_encoding == "16UC1" or np.array_equal(mm.astype(np.float32) * MM, depth)
+            if exact:
+                return "16UC1", mm
+        return "32FC1", depth
+
+    def _camera_info(self, t: int, camera: Camera) -> dict[str, Any]:
+        K = camera.K
+        return {
+            "header": self._header(t, OPTICAL),
+            "height": camera.height,
+            "width": camera.width,
+            "distortion_model": "plumb_bob",
+            "d": np.zeros(5),
+            "k": K.ravel(),
+            "r": np.eye(3).ravel(),
+            "p": np.hstack([K, np.zeros((3, 1))]).ravel(),
+            "binning_x": 0,
+            "binning_y": 0,
+            "roi": self._make(
+                "sensor_msgs/msg/RegionOfInterest",
+                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
+            ),
+        }  # fmt: skip
+
+    def _write_image(self, topic: str, t: int, encoding: str, pixels: np.ndarray) -> None:
+        pixels = np.ascontiguousarray(pixels)
+        self._write(
+            topic,
+            t,
+            header=self._header(t, OPTICAL),
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            encoding=encoding,
+            is_bigendian=0,
+            step=pixels.strides[0],
+            data=pixels.reshape(-1).view(np.uint8),
+        )
+
+    def _transform(self, t: int, parent: str, child: str, parent_T_child: np.ndarray) -> Any:
+        pose = self._pose(parent_T_child)
+        return self._make(
+            "geometry_msgs/msg/TransformStamped",
+            header=self._header(t, parent),
+            child_frame_id=child,
+            transform=self._make(
+                "geometry_msgs/msg/Transform",
+                translation=self._vector(*parent_T_child[:3, 3]),
+                rotation=pose.orientation,
+            ),
+        )
+
+    def _pose(self, a_T_b: np.ndarray) -> Any:
+        x, y, z = a_T_b[:3, 3].tolist()
+        qx, qy, qz, qw = quaternion_from_pose(a_T_b).tolist()
+        return self._make(
+            "geometry_msgs/msg/Pose",
+            position=self._make("geometry_msgs/msg/Point", x=x, y=y, z=z),
+            orientation=self._make("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
+        )
+
+    def _no_twist(self) -> Any:
+        zero = self._vector(0.0, 0.0, 0.0)
+        return self._make("geometry_msgs/msg/Twist", linear=zero, angular=zero)
+
+    def _vector(self, x: float, y: float, z: float) -> Any:
+        return self._make("geometry_msgs/msg/Vector3", x=float(x), y=float(y), z=float(z))
+
+    def _header(self, t: int, frame_id: str) -> Any:
+        sec, nanosec = divmod(t, 1_000_000_000)
+        stamp = self._make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
+        return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+    def _make(self, kind: str, **fields: Any) -> Any:
+        return self._store.types[kind](**fields)
+
+    def _write(self, topic: str, t: int, **fields: Any) -> None:
+        kind = TOPICS[topic][0]
+        data = self._store.serialize_cdr(self._make(kind, **fields), kind)
+        self._writer.write(self._connections[topic], t, data)
