@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from gnesf_model.resources import config_dir
+from gnesf_model.resources import check_keys, config_dir, read_yaml
 
 UNKNOWN = 255
 """Label value of a pixel, point or voxel whose class is not known."""
@@ -173,23 +172,18 @@ class LabelSpace:
         )
 
     @classmethod
-    def load(cls, name_or_path: str | Path, labels_dir: Path | None = None) -> LabelSpace:
+    def load(cls, name_or_path: str | Path) -> LabelSpace:
         """Read a label space: a shipped name ('scannet20'), or the path of a YAML file.
 
         Args:
             name_or_path: anything which ends in .yaml or .yml is a path, the rest is a name.
-            labels_dir: folder searched for names before `config/labels`.
 
         Raises:
             OSError: no such file; lists the spaces which exist.
             ValueError: the file is not a valid label space; names the file and the value.
         """
-        path = _find(name_or_path, labels_dir)
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
-        return cls.from_dict(data, str(path))
+        path = _find(name_or_path)
+        return cls.from_dict(read_yaml(path), str(path))
 
     @classmethod
     def from_dict(cls, data: Any, origin: str = "") -> LabelSpace:
@@ -201,20 +195,22 @@ class LabelSpace:
         """
         where = f"{origin}: " if origin else ""
         try:
-            _check_keys(data, {"name", "classes"}, {"first_id", "maps"})
+            check_keys(data, {"name", "classes"}, {"first_id", "maps"})
             if not isinstance(data["name"], str) or not data["name"]:
                 raise ValueError(f"name is {data['name']!r}; expected a non-empty text")
             if not isinstance(data["classes"], list):
                 raise ValueError(f"classes is {data['classes']!r}; expected a list")
             classes = []
             for index, entry in enumerate(data["classes"]):
-                _check_keys(entry, {"name", "color", "kind"}, {"aliases"}, f"class {index}: ")
+                check_keys(entry, {"name", "color", "kind"}, {"aliases"}, f"class {index}: ")
                 classes.append(LabelClass(index, **entry))
-            maps = _check_maps(data.get("maps") or {})
+            maps = _check_maps(data.get("maps", {}))
             return cls(data["name"], tuple(classes), data.get("first_id", 0), maps, origin)
         except ValueError as error:
             message = str(error)
-            raise ValueError(message if origin and origin in message else where + message) from None
+            raise ValueError(
+                message if origin and origin in message else where + message
+            ) from error
 
     @classmethod
     def from_names(
@@ -277,9 +273,7 @@ class LabelMapping:
         return LabelMapping(self.source, following.target, following.matrix @ self.matrix)
 
     @classmethod
-    def between(
-        cls, source: LabelSpace, target: LabelSpace, labels_dir: Path | None = None
-    ) -> LabelMapping:
+    def between(cls, source: LabelSpace, target: LabelSpace) -> LabelMapping:
         """The mapping which the source's file declares; the identity for equal spaces.
 
         A declared map to a third space whose own file leads on to the target is followed too.
@@ -294,10 +288,10 @@ class LabelMapping:
         if direct is not None:
             return cls._declared(source, target, direct)
         for via_name, via_map in source.maps.items():
-            via = LabelSpace.load(via_name, labels_dir)
+            via = LabelSpace.load(via_name)
             if target.name in via.maps or via.names == target.names:
                 first = cls._declared(source, via, via_map)
-                return first.then(cls.between(via, target, labels_dir))
+                return first.then(cls.between(via, target))
         declared = ", ".join(sorted(source.maps)) or "none"
         raise ValueError(
             f"no mapping from label space '{source.name}' to '{target.name}'; it declares maps to: "
@@ -331,23 +325,20 @@ def distinct_color(index: int) -> tuple[int, int, int]:
     return color[0], color[1], color[2]
 
 
-def _find(name_or_path: str | Path, labels_dir: Path | None) -> Path:
+def _find(name_or_path: str | Path) -> Path:
     if Path(name_or_path).suffix in (".yaml", ".yml"):
         path = Path(name_or_path).expanduser()
         if not path.is_file():
             raise OSError(f"label space file {path} does not exist")
         return path
-    folders = [Path(labels_dir)] if labels_dir is not None else []
-    folders.append(config_dir() / "labels")
-    for folder in folders:
-        path = folder / f"{name_or_path}.yaml"
-        if path.is_file():
-            return path
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    folder = config_dir() / "labels"
+    path = folder / f"{name_or_path}.yaml"
+    if path.is_file():
+        return path
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
     raise OSError(
-        f"no label space '{name_or_path}' in {', '.join(str(folder) for folder in folders)}"
-        f"{_suggest(str(name_or_path), known)}; expected one of {', '.join(known)}, "
-        "or the path of a YAML file"
+        f"no label space '{name_or_path}' in {folder}{_suggest(str(name_or_path), known)}; "
+        f"expected one of {', '.join(known)}, or the path of a YAML file"
     )
 
 
@@ -359,22 +350,6 @@ def _suggest(name: str, names: Iterable[str]) -> str:
 
 def _is_int(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _check_keys(data: Any, required: set[str], optional: set[str], where: str = "") -> None:
-    if not isinstance(data, dict):
-        raise ValueError(f"{where}found {data!r}; expected a mapping with {sorted(required)}")
-    missing = required - set(data)
-    if missing:
-        raise ValueError(
-            f"{where}the field {', '.join(sorted(missing))} is missing in {data!r:.200}"
-        )
-    unknown = {str(key) for key in data} - required - optional
-    if unknown:
-        raise ValueError(
-            f"{where}unknown field {', '.join(sorted(unknown))}; "
-            f"expected {', '.join(sorted(required | optional))}"
-        )
 
 
 def _check_maps(maps: Any) -> dict[str, dict[str, str | None]]:

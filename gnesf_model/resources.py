@@ -1,8 +1,11 @@
-"""Finds the files which are shipped beside the code: label spaces and configurations."""
+"""Finds the files which are shipped beside the code, and reads YAML with errors that help."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 _SOURCE_TREE = Path("config")
 _INSTALLED = Path("share") / "gnesf_ros" / "config"
@@ -36,3 +39,36 @@ def _find_config(start: Path) -> Path:
         f"'{_INSTALLED}/labels' exists in any of {folders}. Reinstall the package "
         "('pip install .' or 'colcon build') or run it from a complete source tree"
     )
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain data (no objects) of a YAML file.
+
+    Raises:
+        ValueError: the file is not valid YAML; names it.
+        OSError: it cannot be read.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+
+
+def check_keys(data: Any, required: set[str], optional: set[str], where: str = "") -> None:
+    """Check that `data` is a mapping with all `required` keys and no others than `optional` ones.
+
+    Raises:
+        ValueError: it is not; begins with `where`, says what is missing or not known.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{where}found {data!r}; expected a mapping with {sorted(required)}")
+    missing = required - set(data)
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise ValueError(f"{where}the field {names} is missing in {data!s:.200}")
+    unknown = {str(key) for key in data} - required - optional
+    if unknown:
+        raise ValueError(
+            f"{where}unknown field {', '.join(sorted(unknown))}; "
+            f"expected {', '.join(sorted(required | optional))}"
+        )

@@ -1,5 +1,6 @@
 """Segmenters behind one protocol: an image in, class probabilities at stride 4 out."""
 
+from gnesf_model.segment.build import build_segmenter
 from gnesf_model.segment.oracle import LabelFolder, OracleSegmenter
 from gnesf_model.segment.segmenter import (
     STRIDE,
@@ -16,5 +17,6 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "argmax_labels",
+    "build_segmenter",
     "grid_size",
 ]

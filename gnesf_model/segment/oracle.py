@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import yaml
 from torch.nn import functional
 
 from gnesf_model.labels import UNKNOWN, LabelMapping, LabelSpace
+from gnesf_model.resources import read_yaml
 from gnesf_model.segment.segmenter import STRIDE, Segmentation, check_rgb
 
 LabelSource = Callable[[int], np.ndarray]
@@ -30,7 +30,6 @@ class OracleSegmenter:
         source: label image (H, W) uint8 of a stamp, in the space `own`.
         own: label space of the images.
         labels: space of the output; None keeps `own`.
-        labels_dir: folder with more label spaces.
         device: where the probabilities are put.
 
     Raises:
@@ -43,10 +42,9 @@ class OracleSegmenter:
         own: LabelSpace,
         labels: LabelSpace | None = None,
         *,
-        labels_dir: Path | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        mapping = LabelMapping.between(own, labels or own, labels_dir)
+        mapping = LabelMapping.between(own, labels or own)
         self.labels = mapping.target
         self._source = source
         self._own = own
@@ -106,27 +104,25 @@ class LabelFolder:
     Args:
         folder: holds `<stamp_ns>.png` (8-bit, one channel), with or without leading zeros, and
             `classes.yaml`: either `labels: scannet20` or a whole label space.
-        labels_dir: folder with more label spaces.
+        labels: label space of the images; None reads `classes.yaml`.
 
     Raises:
         OSError: no such folder, no label image in it, no readable classes.yaml.
-        ValueError: classes.yaml does not name a label space; two files of one stamp.
+        ValueError: classes.yaml is not a label space; two files of one stamp.
     """
 
-    def __init__(self, folder: Path, labels_dir: Path | None = None) -> None:
+    def __init__(self, folder: str | Path, labels: LabelSpace | None = None) -> None:
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise OSError(f"oracle label folder {self.folder} does not exist")
-        self.labels = self._read_space(labels_dir)
+        self.labels = labels or self._read_space()
         self._files: dict[int, Path] = {}
         for path in sorted(self.folder.glob("*.png")):
-            if not path.stem.isdecimal():
+            if not (path.stem.isascii() and path.stem.isdecimal()):
                 continue
-            if int(path.stem) in self._files:
-                raise ValueError(
-                    f"{path} and {self._files[int(path.stem)]} have the same stamp; expected one"
-                )
-            self._files[int(path.stem)] = path
+            other = self._files.setdefault(int(path.stem), path)
+            if other != path:
+                raise ValueError(f"{path} and {other} have the same stamp; expected one of them")
         if not self._files:
             raise OSError(
                 f"oracle label folder {self.folder} holds no label image; expected "
@@ -146,19 +142,16 @@ class LabelFolder:
             raise OSError(f"cannot read the label image {path}; expected an 8-bit PNG")
         return image
 
-    def _read_space(self, labels_dir: Path | None) -> LabelSpace:
+    def _read_space(self) -> LabelSpace:
         path = self.folder / CLASSES_FILE
         if not path.is_file():
             raise OSError(
                 f"{path} does not exist; write 'labels: scannet20' (the label space of the "
                 "images) into it"
             )
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
+        data = read_yaml(path)
+        if isinstance(data, dict) and set(data) == {"labels"}:
+            data = data["labels"]
         if isinstance(data, str):
-            return LabelSpace.load(data, labels_dir)
-        if isinstance(data, dict) and set(data) == {"labels"} and isinstance(data["labels"], str):
-            return LabelSpace.load(data["labels"], labels_dir)
+            return LabelSpace.load(data)
         return LabelSpace.from_dict(data, str(path))
