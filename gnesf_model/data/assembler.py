@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from gnesf_model.config import InputConfig
+from gnesf_model.data.depth_buffer import DepthBuffer
 from gnesf_model.data.pose_chain import PoseChain
 from gnesf_model.data.rectify import Rectifier
 from gnesf_model.frame import Frame, FrameDropped
@@ -60,13 +61,11 @@ class FrameAssembler:
         self.clock_jumps = 0
         self.rectifier: Rectifier | None = None
         self._depth_use = depth
-        self._tolerance_ns = round(config.sync_tolerance_s * 1e9)
         self._wait_ns = round(config.pose_wait_s * 1e9)
         self._max_waiting_bytes = max_waiting_mb * 1e6
         self._chain = PoseChain(config)
         self._waiting: list[_Waiting] = []
-        self._depth_stamps: list[int] = []
-        self._depths: list[tuple[str, np.ndarray]] = []
+        self._depths = DepthBuffer(round(config.sync_tolerance_s * 1e9))
         self._newest: dict[str, int] = {}
         self._decided_ns: int | None = None
         """Stamp of the latest colour image that became a frame or was dropped."""
@@ -106,12 +105,12 @@ class FrameAssembler:
         if self._depth_use == "none":
             return
         self._forget_old_depth()
-        at = bisect.bisect_left(self._depth_stamps, stamp_ns)
-        if at < len(self._depth_stamps) and self._depth_stamps[at] == stamp_ns:
-            self.drop(FrameDropped("duplicate_stamp", f"a second depth has the stamp {stamp_ns} ns"))
-        elif self._has_room(depth):
-            self._depth_stamps.insert(at, stamp_ns)
-            self._depths.insert(at, (frame_id, depth))
+        if not self._has_room(depth):
+            return
+        try:
+            self._depths.add(stamp_ns, frame_id, depth)
+        except FrameDropped as error:
+            self.drop(error)
 
     def add_camera_info(self, rectifier: Rectifier) -> None:
         """The colour camera's intrinsics and distortion; the latest ones count."""
@@ -204,32 +203,19 @@ class FrameAssembler:
         )
 
     def _depth_for(self, image: _Waiting, ended: bool) -> np.ndarray | None:
-        """Depth with the nearest stamp, settled once a depth at or after the image came."""
+        """Depth of a waiting image; None where it is not used, or optional and not there."""
         if self._depth_use == "none":
             return None
-        stamps, t = self._depth_stamps, image.stamp_ns
-        after = bisect.bisect_left(stamps, t)
-        if after == len(stamps) and not ended:
-            raise NotReady("no_depth", "no depth image at or after the colour image's stamp yet")
-        near = min(
-            range(max(after - 1, 0), min(after + 1, len(stamps))), key=lambda i: abs(stamps[i] - t), default=None
-        )
-        if near is not None and abs(stamps[near] - t) <= self._tolerance_ns:
-            frame_id, depth = self._depths[near]
-            self._check_registered(image, frame_id)
-            return depth
-        if self._depth_use == "optional":
-            return None
-        gap = (
-            "no depth image is there"
-            if near is None
-            else (f"the nearest depth image is {abs(stamps[near] - t) * 1e-9:.4f} s away")
-        )
-        raise FrameDropped(
-            "no_depth",
-            f"{gap}, at most {self._tolerance_ns * 1e-9:g} s expected: synchronise the streams or raise "
-            "input.sync_tolerance_s",
-        )
+        try:
+            frame_id, depth = self._depths.at(image.stamp_ns, ended)
+        except NotReady:
+            raise
+        except FrameDropped:
+            if self._depth_use == "optional":
+                return None
+            raise
+        self._check_registered(image, frame_id)
+        return depth
 
     def _check_registered(self, image: _Waiting, depth_frame: str) -> None:
         """Refuse depth of another optical frame: its pixels are not those of the colour image."""
@@ -275,22 +261,18 @@ class FrameAssembler:
         for _ in range(max(1, len(self._waiting))):
             self.drop(FrameDropped("clock_jump", "stamps stepped back: buffers were cleared"))
         self._waiting.clear()
-        self._depth_stamps.clear()
-        self._depths.clear()
+        self._depths.reset()
         self._newest.clear()
         self._chain.reset()
         self._decided_ns = self._now_ns = None
 
     def _forget_old_depth(self) -> None:
-        """Drop depth that no image can be paired with any more."""
-        oldest = self._newest["depth"] - self._wait_ns - self._tolerance_ns - CLOCK_JUMP_NS
-        if self._decided_ns is not None:
-            oldest = max(oldest, self._decided_ns - self._tolerance_ns)
-        expired = bisect.bisect_left(self._depth_stamps, oldest)
-        del self._depth_stamps[:expired], self._depths[:expired]
+        """Drop depth that no image can be paired with any more, or that no image came for."""
+        oldest = self._newest["depth"] - self._wait_ns - CLOCK_JUMP_NS
+        self._depths.forget_before(max(oldest, self._decided_ns or 0))
 
     def _has_room(self, image: np.ndarray) -> bool:
-        held = sum(item.rgb.nbytes for item in self._waiting) + sum(d.nbytes for _, d in self._depths)
+        held = sum(item.rgb.nbytes for item in self._waiting) + self._depths.nbytes
         if held + image.nbytes <= self._max_waiting_bytes:
             return True
         text = f"images that wait fill {held / 1e6:.0f} MB: see what is missing, or lower input.pose_wait_s"

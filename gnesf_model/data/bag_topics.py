@@ -45,6 +45,10 @@ class BagTopics:
         """Whether the colour images are rectified already, which ROS says in the topic's name."""
         return "image_rect" in self.color.topic
 
+    def names(self) -> set[str]:
+        """Every topic that is read."""
+        return {c.topic for c in (self.color, self.camera_info, self.depth, self.pose, *self.tf) if c}
+
     def describe(self) -> str:
         """One line for logs."""
         pose = self.pose.topic if self.pose else "/tf"
@@ -64,7 +68,7 @@ def choose_topics(connections: list[Connection], config: InputConfig, first_mess
     Raises:
         ValueError: a named topic is not there, or nothing fits; the text lists topics and types.
     """
-    choice = _Choice([c for c in connections if c.msgcount], config, first_message)
+    choice = _Choice(connections, config, first_message)
     color = choice.color()
     pose, source = choice.pose(color)
     return BagTopics(
@@ -129,7 +133,7 @@ class _Choice:
         """Topic and source; the topic is None when TF is the source."""
         kinds = {"pose": POSES, "odom": (ODOMETRY,)}
         wished = self._config.pose_source
-        if self._config.pose_topic:
+        if self._config.pose_topic and wished != "tf":
             types = kinds.get(wished, (*POSES, ODOMETRY))
             topic = self._named("pose_topic", types)
             return topic, "odom" if topic.msgtype == ODOMETRY else "pose"

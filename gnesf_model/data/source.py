@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from gnesf_model.config import InputConfig
+from gnesf_model.data.bag_file import BAG_SUFFIXES
 from gnesf_model.frame import Frame
 
 ACCEPTED = (
     "a folder with color/, depth/, pose/ and intrinsics.txt; a bag (a folder with metadata.yaml, or an .mcap "
     "or .db3 file); or rooms:SEED for a procedural room"
 )
-
-BAG_SUFFIXES = (".mcap", ".db3")
 
 
 class FrameSource(Protocol):
