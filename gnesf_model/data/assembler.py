@@ -77,6 +77,11 @@ class FrameAssembler:
         """``pose``, ``odom`` or ``tf``; None while it is not known."""
         return self._chain.source
 
+    @property
+    def waiting(self) -> int:
+        """Colour images that are neither a frame nor dropped yet."""
+        return len(self._waiting)
+
     def use_pose_source(self, name: str) -> None:
         """Settle pose_source auto: take poses from ``pose``, ``odom`` or ``tf``.
 
