@@ -49,7 +49,7 @@ test: setup
 # Everything, and the model once more with NumPy 1, which apt's ROS and Jetson bring. At most an hour.
 test-all: setup
 	$(PYTEST) $(ARGS)
-	@tools/test_numpy1.sh $(PYTHON) '$(TORCH)' '$(TORCH_INDEX)'
+	tools/test_numpy1.sh $(PYTHON) '$(TORCH)' '$(TORCH_INDEX)'
 
 lint: $(ENVIRONMENT)
 	$(VENV)/bin/ruff check .

@@ -32,7 +32,7 @@ fi
 has_library libGL.so.1 || need libgl1
 has_library libglib-2.0.so.0 || need libglib2.0-0
 has_library libusb-1.0.so.0 || need libusb-1.0-0
-has_library libgomp.so.1 || need libgomp1
+has_library libEGL.so.1 || need libegl1
 has_library libX11.so.6 || need libx11-6
 
 [ -z "$missing" ] && exit 0
