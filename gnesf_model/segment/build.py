@@ -12,6 +12,7 @@ from gnesf_model.segment.oracle import LabelFolder, OracleSegmenter
 from gnesf_model.segment.segmenter import Segmenter
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".yaml", ".yml")
 
 
 def build_segmenter(
@@ -95,5 +96,5 @@ def _check_checkpoint(spec: str, path: Path) -> None:
             f"segmenter is the file {path}; {expected}. Pickled weights (.pt, .pth, .bin) are not "
             "loaded: export them to ONNX or safetensors"
         )
-    elif not _HUB_ID.fullmatch(spec):
+    elif not _HUB_ID.fullmatch(spec) or path.suffix.lower() in _WEIGHTS:
         raise OSError(f"segmenter '{spec}' does not exist; {expected}")

@@ -21,7 +21,8 @@ class ImageProcessor:
     """Size and scale of the network's input.
 
     One of `fixed` (height, width), `shortest_edge` (with `longest_edge` as the limit, 0 = none) or
-    neither (the image's own size) holds; the result is then rounded up to `multiple_of`, as transformers does.
+    neither (the image's own size) holds; the result is then rounded up to `multiple_of`, as
+    transformers does.
     """
 
     normalisation: Normalisation

@@ -209,10 +209,14 @@ def _load_model(name: str, config: Any, source: dict[str, str]) -> torch.nn.Modu
 
 
 def _unavailable(name: str, error: Exception) -> OSError:
+    if Path(name).is_dir():
+        remedy = "The folder needs config.json, model.safetensors and preprocessor_config.json"
+    else:
+        remedy = (
+            f"A hub id needs a connection once: run 'hf download {name}' where there is one, or "
+            "copy the checkpoint's folder to this machine and name the folder"
+        )
     return OSError(
-        f"cannot load the network '{name}': {str(error).strip()[:400]}. A hub id needs a "
-        f"connection once: run 'hf download {name}' with one, or copy the folder (config.json, "
-        "model.safetensors, preprocessor_config.json) here and name it. Checkpoints with pickled "
-        "weights only (.bin, .pt) are refused; convert them with "
-        "model.save_pretrained(folder, safe_serialization=True)"
+        f"cannot load the network '{name}': {' '.join(str(error).split())[:400]} - {remedy}. "
+        "Pickled weights (.bin, .pt) are refused; save them anew with model.save_pretrained(folder)"
     )
