@@ -24,7 +24,7 @@ class Rectifier:
 
     Attributes:
         camera: the pinhole camera of the rectified images.
-        model: distortion model, one of `COEFFICIENTS`.
+        model: distortion model, one of `COEFFICIENTS`; empty without distortion.
         coefficients: distortion in OpenCV's order; empty without distortion.
 
     Raises:
@@ -32,7 +32,7 @@ class Rectifier:
     """
 
     camera: Camera
-    model: str = "plumb_bob"
+    model: str = ""
     coefficients: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,6 +44,7 @@ class Rectifier:
             )
         if not values.any():
             object.__setattr__(self, "coefficients", ())
+            object.__setattr__(self, "model", "")
             return
         if self.model not in COEFFICIENTS:
             raise FrameDropped(

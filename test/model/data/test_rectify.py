@@ -1,0 +1,70 @@
+"""Images without lens distortion, against OpenCV's projection of known points."""
+
+import cv2
+import numpy as np
+import pytest
+
+from gnesf_model.data.rectify import Rectifier
+from gnesf_model.frame import Camera, FrameDropped
+
+CAMERA = Camera(width=160, height=120, fx=100.0, fy=101.0, cx=80.0, cy=58.0)
+LENSES = {
+    "plumb_bob": (-0.25, 0.08, 0.001, -0.002, 0.0),
+    "rational_polynomial": (0.4, -0.3, 0.001, -0.001, 0.05, 0.7, -0.2, 0.01),
+    "equidistant": (0.05, -0.02, 0.01, -0.003),
+}
+
+
+def distorted_pixel(model: str, ray: np.ndarray) -> np.ndarray:
+    """(u, v) where the lens images a ray."""
+    D = np.asarray(LENSES[model])
+    zero = np.zeros(3)
+    if model == "equidistant":
+        return cv2.fisheye.projectPoints(ray.reshape(1, 1, 3), zero, zero, CAMERA.K, D)[0].ravel()
+    return cv2.projectPoints(ray.reshape(1, 1, 3), zero, zero, CAMERA.K, D)[0].ravel()
+
+
+@pytest.mark.parametrize("model", LENSES)
+def test_a_point_lands_where_the_pinhole_sees_it(model):
+    rectifier = Rectifier(CAMERA, model, LENSES[model])
+    for ray in ([0.3, 0.2, 1.0], [-0.4, 0.25, 1.0], [0.0, -0.3, 1.0]):
+        u, v = distorted_pixel(model, np.array(ray))
+        rows, columns = np.mgrid[: CAMERA.height, : CAMERA.width]
+        spot = 255 * np.exp(-((columns - u) ** 2 + (rows - v) ** 2) / 8)
+        image = rectifier.color(np.dstack([spot.astype(np.uint8)] * 3))[..., 0].astype(float)
+        found = [(image * axis).sum() / image.sum() for axis in (columns, rows)]
+        expected = [100.0 * ray[0] + 80.0, 101.0 * ray[1] + 58.0]
+        np.testing.assert_allclose(found, expected, atol=0.3)
+
+
+@pytest.mark.parametrize("model", LENSES)
+def test_depth_and_labels_are_never_mixed(model):
+    rectifier = Rectifier(CAMERA, model, LENSES[model])
+    rng = np.random.default_rng(1)
+    depth = rng.choice(np.array([1.0, 4.0], np.float32), (CAMERA.height, CAMERA.width))
+    labels = rng.choice(np.array([3, 200], np.uint8), (CAMERA.height, CAMERA.width))
+    assert set(np.unique(rectifier.depth(depth))) <= {0.0, 1.0, 4.0}
+    assert set(np.unique(rectifier.labels(labels))) <= {3, 200, 255}
+    assert rectifier.depth(depth).dtype == np.float32
+
+
+def test_outside_of_the_lens_image_there_is_nothing():
+    rectifier = Rectifier(CAMERA, "plumb_bob", (0.5, 0.0, 0.0, 0.0, 0.0))  # pincushion: corners look past it
+    size = (CAMERA.height, CAMERA.width)
+    assert rectifier.depth(np.ones(size, np.float32))[0, 0] == 0.0
+    assert rectifier.labels(np.ones(size, np.uint8))[0, 0] == 255
+    assert not rectifier.color(np.full((*size, 3), 9, np.uint8))[0, 0].any()
+
+
+@pytest.mark.parametrize("coefficients", [(), LENSES["plumb_bob"]])
+def test_images_of_another_size_are_dropped(coefficients):
+    rectifier = Rectifier(CAMERA, "plumb_bob", coefficients)
+    small = (CAMERA.height // 2, CAMERA.width // 2)
+    for method, array, reason in (
+        (rectifier.color, np.zeros((*small, 3), np.uint8), "image_size"),
+        (rectifier.depth, np.zeros(small, np.float32), "depth_size"),
+        (rectifier.labels, np.zeros(small, np.uint8), "label_size"),
+    ):
+        with pytest.raises(FrameDropped, match="60 rows and 80 columns") as caught:
+            method(array)
+        assert caught.value.reason == reason
