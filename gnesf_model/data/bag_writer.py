@@ -19,8 +19,8 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
+from gnesf_model.data.bag_file import jazzy_types
 from gnesf_model.data.pose_chain import LINK_T_OPTICAL
 from gnesf_model.data.source import FrameSource
 from gnesf_model.frame import Camera, Frame, check_pose
@@ -132,7 +132,7 @@ class _BagWriter:
         self._writer = writer
         self._depth_encoding = depth_encoding
         self._body_T_camera = body_T_camera
-        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._store = jazzy_types()
         self._connections = {
             topic: writer.add_connection(topic, kind, typestore=self._store, offered_qos_profiles=[qos])
             for topic, (kind, qos) in TOPICS.items()

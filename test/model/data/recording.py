@@ -48,12 +48,14 @@ def pose(yaw_deg: float = 0.0, pitch_deg: float = 0.0, t: tuple = (0.0, 0.0, 0.0
     return matrix
 
 
-def make_frames(count: int = 8, *, millimetres: bool = True, labels: bool = False) -> list[Frame]:
+def make_frames(
+    count: int = 8, *, millimetres: bool = True, labels: bool = False, camera: Camera = CAMERA
+) -> list[Frame]:
     """Frames of a moving, turning camera at 10 Hz with random pixels."""
     rng = np.random.default_rng(7)
     frames = []
     for i in range(count):
-        size = (CAMERA.height, CAMERA.width)
+        size = (camera.height, camera.width)
         depth = rng.integers(0, 5000, size).astype(np.float32) * np.float32(0.001)
         if not millimetres:
             depth = rng.uniform(0.0, 80.0, size).astype(np.float32)
@@ -61,7 +63,7 @@ def make_frames(count: int = 8, *, millimetres: bool = True, labels: bool = Fals
             Frame(
                 START_NS + i * PERIOD_NS,
                 rng.integers(0, 256, (*size, 3), dtype=np.uint8),
-                CAMERA,
+                camera,
                 pose(3.0 * i, -2.0 * i, (0.1 * i, 0.02 * i, 1.0)),
                 depth,
                 rng.integers(0, 20, size, dtype=np.uint8) if labels else None,
