@@ -74,7 +74,6 @@ class TransformersSegmenter:
         self._model = _load_model(str(name), config, source).to(self._device).eval()
         self._resample = Resampler()
 
-    @torch.inference_mode()
     def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
         """Segmentation (see there) of an (H, W, 3) uint8 image; `stamp_ns` is not used.
 
@@ -85,9 +84,10 @@ class TransformersSegmenter:
         height, width = check_rgb(rgb).shape[:2]
         image = self._processor.normalisation.apply(rgb, self.input_size(height, width))
         pixels = torch.from_numpy(image)[None].to(self._device)
-        with torch.autocast(
+        half = torch.autocast(
             self._device.type, dtype=torch.float16, enabled=self._device.type == "cuda"
-        ):
+        )
+        with torch.inference_mode(), half:
             outputs = self._model(pixel_values=pixels)
         if self._by_masks:
             masks = self._resample(outputs.masks_queries_logits[0], height, width)
