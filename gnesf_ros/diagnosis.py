@@ -1,0 +1,173 @@
+"""Says how the node is doing, and above all why nothing comes out."""
+
+from __future__ import annotations
+
+import re
+import resource
+import time
+from collections import Counter, deque
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from gnesf_model.mapper import SemanticMapper
+from gnesf_ros import conversions
+from gnesf_ros.inputs import FrameInput, Topic
+from gnesf_ros.mapping import MapState
+from gnesf_ros.worker import Worker
+
+PATIENCE_S = 5.0
+"""So long nothing may come out before it is an error."""
+_REPEAT_S, _REMIND_S = 5.0, 30.0
+"""Shortest time between two warnings of new drops of one kind, and between two that say the same."""
+_NO_FAULT = ("superseded", "clock_jump")
+"""Drops that are how the node is meant to work."""
+
+Drops = tuple[Counter, dict[str, str]]
+"""Counts and latest messages by reason."""
+
+
+class Diagnosis:
+    """Looks at every part once a second; belongs to the executor's thread.
+
+    Args:
+        node: for its logger, clock and name.
+        inputs, worker, mapper: what is looked at.
+    """
+
+    def __init__(self, node: Node, inputs: FrameInput, worker: Worker, mapper: SemanticMapper) -> None:
+        self._node, self._inputs, self._worker = node, inputs, worker
+        self._device = str(mapper.device)
+        self._started_s = time.monotonic()
+        self._history: deque[tuple[float, dict[str, int], Counter]] = deque(maxlen=int(PATIENCE_S) + 1)
+        self._warned: dict[str, tuple[int, float]] = {}
+        self._said = ("", -_REMIND_S)
+
+    def drops(self) -> Drops:
+        """Everything that never got into the map, in callbacks or in the worker."""
+        counts, messages = self._worker.drops()
+        assembler = self._inputs.assembler
+        return counts + assembler.drops, {**assembler.last_message, **messages}
+
+    def look(self, state: MapState) -> DiagnosticArray:
+        """The diagnostics of this second; also warns in the log about what is new."""
+        drops, messages = self.drops()
+        received = {role: topic.received for role, topic in self._inputs.topics.items()}
+        self._history.append((time.monotonic(), received, drops))
+        level, text = self._verdict(state, drops, messages)
+        self._log(level, text, drops, messages)
+        name = self._node.get_fully_qualified_name().lstrip("/")
+        return DiagnosticArray(
+            header=conversions.header(self._node.get_clock().now().nanoseconds, ""),
+            status=[
+                _status(f"{name}: input", level, text, self._input_values(drops)),
+                _status(f"{name}: mapping", *self._mapping_words(state), self._mapping_values(state)),
+            ],
+        )
+
+    def _verdict(self, state: MapState, drops: Counter, messages: dict[str, str]) -> tuple[bytes, str]:
+        now = time.monotonic()
+        fresh = drops - self._history[0][2]
+        faults = [f"{n} dropped ({reason}): {messages[reason]}" for reason, n in _faults(fresh)]
+        if state.finished_s > now - PATIENCE_S:
+            if faults:
+                return DiagnosticStatus.WARN, "; ".join(faults)
+            source = self._inputs.assembler.pose_source
+            return DiagnosticStatus.OK, f"mapping at {state.rate_hz:.1f} Hz, poses from {source}"
+        if self._worker.pending:
+            return DiagnosticStatus.WARN, "the mapper has been busy with one frame for seconds"
+        problems = self._problems() + faults
+        if now - self._started_s < PATIENCE_S:
+            return DiagnosticStatus.WARN, "waiting for input: " + ("; ".join(problems) or "nothing came yet")
+        color = self._inputs.topics["color"]
+        silent_s = now - color.last_s
+        if color.received and silent_s > PATIENCE_S:
+            problems = [f"no message on {color.name} for {silent_s:.0f} s", *problems]
+            level = DiagnosticStatus.WARN if state.processed else DiagnosticStatus.ERROR
+            return level, "; ".join(problems)
+        return DiagnosticStatus.ERROR, "nothing is mapped: " + ("; ".join(problems) or "no reason is known")
+
+    def _problems(self) -> list[str]:
+        """What keeps frames from being made at this moment."""
+        problems = []
+        if self._node.get_parameter("use_sim_time").value and self._node.get_clock().now().nanoseconds == 0:
+            problems.append("use_sim_time is true, but nothing comes on /clock")
+        if self._inputs.trouble:
+            problems.append(self._inputs.trouble)
+        silent = [topic for topic in self._inputs.required if not topic.received]
+        if not silent:
+            return problems + self._inputs.assembler.missing()
+        return problems + [self._why_silent(topic) for topic in silent]
+
+    def _why_silent(self, topic: Topic) -> str:
+        publishers = self._inputs.publishers(topic.role)
+        if not publishers:
+            return f"no message on {topic.name}: nobody publishes it (remap {topic.role}, or start its publisher)"
+        if topic.incompatible:
+            return (
+                f"no message on {topic.name}: the {topic.incompatible} of its publisher and of this node do not "
+                f"match (qos_overrides.{topic.name}.subscription.{topic.incompatible})"
+            )
+        return f"no message on {topic.name}: it has {publishers} publisher(s), which sent nothing yet"
+
+    def _log(self, level: bytes, text: str, drops: Counter, messages: dict[str, str]) -> None:
+        """Warn of new drops and of errors, each at most once in a while."""
+        now, logger = time.monotonic(), self._node.get_logger()
+        for reason, _ in _faults(drops):
+            count, when = self._warned.get(reason, (0, -_REPEAT_S))
+            if drops[reason] == count or now - when < _REPEAT_S:
+                continue
+            logger.warning(
+                f"{drops[reason] - count} dropped ({reason}; {drops[reason]} in all), the last because: "
+                f"{messages[reason]}"
+            )
+            self._warned[reason] = (drops[reason], now)
+        if level != DiagnosticStatus.ERROR:
+            self._said = ("", -_REMIND_S)
+            return
+        said, when = self._said
+        gist = re.sub(r"[\d.]+", "", text)
+        if now - when > _REMIND_S or (gist != said and now - when > _REPEAT_S):
+            logger.warning(text)
+            self._said = (gist, now)
+
+    def _input_values(self, drops: Counter) -> dict[str, Any]:
+        first_s, first_counts, _ = self._history[0]
+        span = max(self._history[-1][0] - first_s, 1e-3)
+        values: dict[str, Any] = {"pose source": self._inputs.assembler.pose_source or "not settled yet"}
+        for role, topic in self._inputs.topics.items():
+            rate = (topic.received - first_counts[role]) / span
+            words = f"{topic.received} messages, {rate:.1f} Hz, {self._inputs.publishers(role)} publisher(s)"
+            values[f"{role} {topic.name}"] = words + (f", incompatible {topic.incompatible}" * bool(topic.incompatible))
+        values["images waiting"] = self._inputs.assembler.waiting
+        values |= {f"dropped: {reason}": drops[reason] for reason in sorted(drops)}
+        return values
+
+    def _mapping_words(self, state: MapState) -> tuple[bytes, str]:
+        if not state.processed:
+            return DiagnosticStatus.OK, "the map is empty"
+        return DiagnosticStatus.OK, f"{state.processed} frames, {state.keyframes} keyframes, {state.voxels} voxels"
+
+    def _mapping_values(self, state: MapState) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "frames": state.processed,
+            "keyframes": state.keyframes,
+            "rate": f"{state.rate_hz:.2f} Hz",
+            "queue": self._worker.queue_length,
+            "surface voxels": state.voxels,
+            "blocks": state.blocks,
+            "map memory": f"{state.memory_mb:.1f} MB",
+            "peak memory of the process": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB",
+            "device": self._device,
+        }
+        return values | {f"{stage} p50": f"{ms:.2f} ms" for stage, ms in state.stages_ms.items()}
+
+
+def _faults(drops: Counter) -> list[tuple[str, int]]:
+    return [(reason, count) for reason, count in sorted(drops.items()) if reason not in _NO_FAULT and count > 0]
+
+
+def _status(name: str, level: bytes, message: str, values: dict[str, Any]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=message, values=pairs)
