@@ -78,11 +78,13 @@ class RenderedView:
         depth: (H, W) float32 metres, 0 where there is no surface.
         labels: (H, W) uint8, 255 = unknown.
         confidence: (H, W) float32 share of the votes for that label.
+        colors: (H, W, 3) uint8 mean image colour.
     """
 
     depth: np.ndarray
     labels: np.ndarray
     confidence: np.ndarray
+    colors: np.ndarray
 
 
 class SemanticMapper:
@@ -200,22 +202,29 @@ class SemanticMapper:
         return self._labelled(found.vertices, found.rows, found.faces)
 
     @torch.inference_mode()
-    def render(self, camera: Camera, world_T_cam: np.ndarray) -> RenderedView:
-        """Semantic view synthesis: what a camera at (4, 4) `world_T_cam` sees of the map."""
+    def render(
+        self, camera: Camera, world_T_cam: np.ndarray, max_depth_m: float | None = None
+    ) -> RenderedView:
+        """Semantic view synthesis: what a camera at (4, 4) `world_T_cam` sees of the map.
+
+        Rays end at `max_depth_m`, by default the depth to which the map is measured.
+        """
         cast = raycast(
             self.grid,
             camera,
             world_T_cam,
             truncation_m=self.truncation_m,
             min_depth_m=self.config.volume.min_depth_m,
-            max_depth_m=self.config.volume.max_depth_m,
+            max_depth_m=max_depth_m or self.config.volume.max_depth_m,
             min_weight=self.config.volume.min_weight,
         )
-        label, confidence = self.votes.labels(cast.rows.view(-1))
+        shape, rows = cast.rows.shape, cast.rows.view(-1)
+        label, confidence = self.votes.labels(rows)
         return RenderedView(
             depth=cast.depth.cpu().numpy(),
-            labels=label.view(cast.rows.shape).cpu().numpy(),
-            confidence=confidence.view(cast.rows.shape).cpu().numpy(),
+            labels=label.view(shape).cpu().numpy(),
+            confidence=confidence.view(shape).cpu().numpy(),
+            colors=self.votes.color(rows).view(*shape, 3).cpu().numpy(),
         )
 
     def _segment(self, frame: Frame) -> Segmentation:

@@ -1,0 +1,53 @@
+"""The command `gnesf`: map a recording offline, write and play bags, run the demonstration."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "map": ("gnesf_model.commands.map_recording", "map a recording offline, with scores"),
+    "bag": ("gnesf_model.commands.bag", "write a ROS 2 bag (MCAP) from any recording"),
+    "play": ("gnesf_ros.bag_player", "play a bag onto real topics, with /clock (needs ROS 2)"),
+    "demo": ("gnesf_ros.demo", "a recording through the real node, with pictures (needs ROS 2)"),
+}
+"""Name -> module, imported only when chosen, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status (2: the input is at fault, said in one line)."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logger = logging.getLogger("gnesf")
+    parser = argparse.ArgumentParser(prog="gnesf", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    try:
+        for name, (module_name, text) in COMMANDS.items():
+            sub = commands.add_parser(name, help=text, description=text)
+            if name in arguments[:1]:
+                module = importlib.import_module(module_name)
+                module.add_arguments(sub)
+                sub.set_defaults(run=module.run)
+        parsed = parser.parse_args(arguments)
+        return parsed.run(parsed)
+    except ModuleNotFoundError as error:
+        remedy = "source a ROS 2 installation, or run `make setup`" if _is_ros(error) else "pip install it"
+        logger.error("gnesf %s needs %s: %s", arguments[0], error.name, remedy)
+        return 2
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        logger.error("%s", error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _is_ros(error: ModuleNotFoundError) -> bool:
+    name = (error.name or "").split(".")[0]
+    return name in ("rclpy", "gnesf_msgs", "tf2_msgs") or name.endswith(("_msgs", "_interfaces"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

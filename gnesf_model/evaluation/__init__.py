@@ -1,0 +1,1 @@
+"""Scores of maps and segmenters against ground truth."""

@@ -1,0 +1,123 @@
+"""Ground truth in 3D: labelled pixels thinned to one point per voxel, or a labelled point set."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from gnesf_model.frame import Frame
+from gnesf_model.geometry import backproject
+from gnesf_model.labels import UNKNOWN
+
+_BITS = 18
+_HALF = 1 << (_BITS - 1)
+"""Voxel coordinates of ground truth lie in [-half, half): three of them and a label fit one int64."""
+_MERGE_ROWS = 2_000_000
+"""Rows gathered before equal voxels are added up: bounds the memory."""
+MAX_POINTS = 50_000_000
+"""A point set that claims more is refused before memory is taken for it."""
+
+
+class PointCollector:
+    """Gathers the labelled pixels with depth of many frames, one point per voxel.
+
+    A voxel's point is the mean of its pixels' points, its label the one most pixels have (the lower
+    class index on a tie).
+    """
+
+    def __init__(self, voxel_size_m: float) -> None:
+        self.voxel_size_m = voxel_size_m
+        self._keys = [np.zeros(0, dtype=np.int64)]
+        self._sums = [np.zeros((0, 4))]
+        self._pending = 0
+
+    def add(self, frame: Frame) -> None:
+        """Add the labelled pixels of a frame that have depth; frames without either add nothing.
+
+        Raises:
+            ValueError: a point is too far from the world's origin to be told apart.
+        """
+        if frame.labels is None or frame.depth is None:
+            return
+        use = (frame.labels != UNKNOWN) & (frame.depth > 0)
+        points = backproject(torch.from_numpy(frame.depth), frame.camera).numpy()[use].astype(np.float64)
+        points = points @ frame.world_T_cam[:3, :3].T + frame.world_T_cam[:3, 3]
+        voxels = np.floor(points / self.voxel_size_m).astype(np.int64)
+        if np.abs(voxels).max(initial=0) >= _HALF:
+            raise ValueError(
+                f"ground truth lies {np.abs(points).max() / 1000:.0f} km from the origin, at most "
+                f"{_HALF * self.voxel_size_m / 1000:.1f} km are expected: check the poses"
+            )
+        voxels += _HALF
+        key = (voxels[:, 0] << 2 * _BITS | voxels[:, 1] << _BITS | voxels[:, 2]) << 8
+        key |= frame.labels[use]
+        keys, sums = _merge(key, np.concatenate([points, np.ones((len(points), 1))], axis=1))
+        self._keys.append(keys)
+        self._sums.append(sums)
+        self._pending += len(keys)
+        if self._pending > _MERGE_ROWS:
+            self._merge_all()
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points (N, 3) float64 in the world and labels (N,) uint8."""
+        self._merge_all()
+        keys, sums = self._keys[0], self._sums[0]
+        if not len(keys):
+            return np.zeros((0, 3)), np.zeros(0, np.uint8)
+        voxel, label = keys >> 8, keys & 255
+        start = np.flatnonzero(np.diff(voxel, prepend=-1))
+        by_count = np.lexsort((label, -sums[:, 3], voxel))
+        total = np.add.reduceat(sums, start, axis=0)
+        return total[:, :3] / total[:, 3:], label[by_count][start].astype(np.uint8)
+
+    def _merge_all(self) -> None:
+        keys, sums = _merge(np.concatenate(self._keys), np.concatenate(self._sums))
+        self._keys, self._sums, self._pending = [keys], [sums], 0
+
+
+def load_labelled_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, 3) float64 and labels (N,) uint8 of an .npz file with arrays `xyz` and `label`.
+
+    Raises:
+        OSError: no such file.
+        ValueError: not such a file, or arrays of another shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for info in archive.zip.infolist():
+                if info.file_size > MAX_POINTS * 32:
+                    raise ValueError(f"{info.filename} claims {info.file_size} bytes")
+            points, labels = archive["xyz"], archive["label"]
+    except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path}: {error}; expected an .npz with xyz (N, 3) and label (N,)") from error
+    if points.ndim != 2 or points.shape[1] != 3 or labels.shape != points.shape[:1]:
+        raise ValueError(
+            f"{path} has xyz {points.shape} and label {labels.shape}, expected (N, 3) and (N,)"
+        )
+    if not np.isfinite(points).all() or labels.min(initial=0) < 0 or labels.max(initial=0) > UNKNOWN:
+        raise ValueError(f"{path} has points that are not finite or labels outside 0..255")
+    return points.astype(np.float64), labels.astype(np.uint8)
+
+
+def nearest_labels(
+    points: np.ndarray, surface: np.ndarray, surface_labels: np.ndarray, reach_m: float
+) -> np.ndarray:
+    """Label (N,) uint8 of the surface point nearest to each point (N, 3), 255 beyond `reach_m`."""
+    labels = np.full(len(points), UNKNOWN, dtype=np.uint8)
+    if len(surface) and len(points):
+        distance, index = cKDTree(surface).query(points, distance_upper_bound=reach_m, workers=-1)
+        found = np.isfinite(distance)
+        labels[found] = surface_labels[index[found]]
+    return labels
+
+
+def _merge(keys: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted distinct keys (N,) and the sums (N, 4) of the rows that share one."""
+    keys, inverse = np.unique(keys, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    columns = [np.bincount(inverse, weights=column, minlength=len(keys)) for column in sums.T]
+    return keys, np.stack(columns, axis=1)

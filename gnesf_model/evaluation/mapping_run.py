@@ -1,0 +1,157 @@
+"""One recording through the mapper, offline: the map, what was dropped, how long it took, how good it is."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gnesf_model.data.source import FrameSource
+from gnesf_model.evaluation.confusion import Confusion
+from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
+from gnesf_model.frame import Frame, FrameDropped
+from gnesf_model.labels import UNKNOWN
+from gnesf_model.mapper import LabelledPoints, SemanticMapper
+from gnesf_model.segment.segmenter import STRIDE, Segmentation
+
+PIXEL_STRIDE = 2
+"""2D scores look at every second row and column: a quarter of the pixels says the same."""
+REACH_VOX = 2.0
+"""A ground truth point takes the label of the nearest surface point within this many voxels."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class MappingRun:
+    """What `run_mapping` found.
+
+    Attributes:
+        frames: frames that entered the map; keyframes: those that voted.
+        dropped: images and frames that did not, by reason.
+        stages: stage -> milliseconds, one entry per frame.
+        stamps_ns: stamps of the keyframes.
+        per_frame: confusion of the segmenter alone over the labelled frames.
+        truth: labelled pixels of the recording in 3D.
+    """
+
+    frames: int = 0
+    keyframes: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    stamps_ns: list[int] = field(default_factory=list)
+    per_frame: Confusion | None = None
+    truth: PointCollector | None = None
+
+    def stage_percentiles(self) -> dict[str, dict[str, float]]:
+        """Stage -> p50_ms and p95_ms."""
+        return {
+            stage: {f"p{p}_ms": float(np.percentile(ms, p)) for p in (50, 95)}
+            for stage, ms in sorted(self.stages.items())
+        }
+
+
+def run_mapping(
+    source: FrameSource,
+    mapper: SemanticMapper,
+    progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
+    before_frame: Callable[[Frame], None] = lambda frame: None,
+) -> MappingRun:
+    """Feed every frame of a recording to a mapper.
+
+    Args:
+        source: the recording; ground truth must be in the label space of the map.
+        mapper: takes the frames; keeps the map.
+        progress: wraps the frames, e.g. ``tqdm``.
+        before_frame: called with each frame first (the oracle looks at its labels).
+    """
+    run = MappingRun(per_frame=Confusion(mapper.labels), truth=PointCollector(mapper.grid.voxel_size_m))
+    reported: Counter[str] = Counter()
+    for frame in progress(source):
+        before_frame(frame)
+        try:
+            update = mapper.integrate(frame)
+        except FrameDropped as drop:
+            run.dropped[drop.reason] += 1
+            reported[drop.reason] += 1
+            if reported[drop.reason] == 1:
+                logger.warning("dropped a frame (%s): %s", drop.reason, drop)
+            # A frame that could not be mapped is still ground truth: it counts as wrong.
+            _collect_truth(run, frame, None)
+            continue
+        run.frames += 1
+        if update.keyframe is not None:
+            run.keyframes += 1
+            run.stamps_ns.append(frame.stamp_ns)
+        for stage, ms in update.stages.items():
+            run.stages.setdefault(stage, []).append(ms)
+        _collect_truth(run, frame, update.segmentation)
+    run.dropped.update(source.drops)
+    return run
+
+
+def map_scores(
+    source: FrameSource,
+    mapper: SemanticMapper,
+    run: MappingRun,
+    surface: LabelledPoints,
+    *,
+    points: tuple[np.ndarray, np.ndarray] | None = None,
+    progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
+) -> dict[str, Any] | None:
+    """Scores of the finished map; None where the recording has no ground truth.
+
+    Args:
+        source: the recording, iterated over once more to render every labelled view.
+        mapper, run, surface: after `run_mapping`.
+        points: ground truth points (N, 3) and labels (N,) to use in 3D instead of the labelled pixels.
+    """
+    truth = points if points is not None else run.truth.points()
+    scores: dict[str, Any] = {}
+    if run.per_frame.counts.sum():
+        rendered = Confusion(mapper.labels)
+        for frame in progress(source):
+            if frame.labels is None:
+                continue
+            view = mapper.render(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
+            rendered.add(frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE], view.labels)
+        scores["2d"] = {"per_frame": run.per_frame.scores(), "map": rendered.scores()}
+        scores["pixel_stride"] = PIXEL_STRIDE
+    if len(truth[0]):
+        found = Confusion(mapper.labels)
+        reach = REACH_VOX * mapper.grid.voxel_size_m
+        found.add(truth[1], nearest_labels(truth[0], surface.points, surface.labels, reach))
+        scores["3d"] = found.scores()
+    return scores or None
+
+
+def pixel_labels(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
+    """Most likely class (H, W) uint8 of every pixel, 255 where unknown outweighs every class.
+
+    The stride-4 probabilities are interpolated bilinearly, then compared.
+    """
+    rows, columns = segmentation.probabilities.shape[1:]
+    full = F.interpolate(
+        segmentation.probabilities[None], size=(rows * STRIDE, columns * STRIDE), mode="bilinear"
+    )[0, :, :height, :width]
+    best, label = full.max(dim=0)
+    unknown = 1.0 - full.sum(dim=0) > best
+    return torch.where(unknown, UNKNOWN, label).to(torch.uint8).cpu().numpy()
+
+
+def _collect_truth(run: MappingRun, frame: Frame, segmentation: Segmentation | None) -> None:
+    if frame.labels is None:
+        return
+    truth = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+    if segmentation is None:
+        predicted = np.full_like(truth, UNKNOWN)
+    else:
+        predicted = pixel_labels(segmentation, *frame.labels.shape)[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+    run.per_frame.add(truth, predicted)
+    run.truth.add(frame)

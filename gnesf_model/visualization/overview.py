@@ -1,0 +1,87 @@
+"""One picture of a map: from above without its near walls, and beside the photographs it came from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gnesf_model.evaluation.mapping_run import pixel_labels
+from gnesf_model.frame import Camera, Frame
+from gnesf_model.labels import UNKNOWN
+from gnesf_model.mapper import LabelledPoints, SemanticMapper
+from gnesf_model.visualization.images import caption, colorize, fit_width, legend, overlay, shade
+
+_WIDTH_PX = 1280
+_ROOM_PX = (640, 520)
+_LOOK_DOWN_DEG = 50.0
+
+
+def overview(
+    mapper: SemanticMapper, surface: LabelledPoints, frames: list[Frame], title: str
+) -> np.ndarray:
+    """Picture (H, 1280, 3) of a finished map.
+
+    Args:
+        mapper, surface: the map and its surface points.
+        frames: a few frames of the recording, shown as photograph, segmenter alone and map.
+        title: first line.
+    """
+    camera, world_T_cam, reach = _viewpoint(surface, frames)
+    view = mapper.render(camera, world_T_cam, max_depth_m=reach)
+    room = [
+        caption(shade(colorize(view.labels, mapper.labels), view.depth, camera.fx), "map: classes"),
+        caption(shade(view.colors, view.depth, camera.fx), "map: mean image colour"),
+    ]
+    present = [surface.labels, view.labels.reshape(-1)]
+    rows = [caption(np.hstack(room), title)]
+    for frame in frames:
+        alone = pixel_labels(mapper.segmenter(frame.rgb, frame.stamp_ns), *frame.rgb.shape[:2])
+        seen = mapper.render(frame.camera.strided(2, 0), frame.world_T_cam)
+        fused = seen.labels.repeat(2, 0).repeat(2, 1)[: frame.rgb.shape[0], : frame.rgb.shape[1]]
+        pictures = [("photograph", frame.rgb)]
+        for name, labels in (("segmenter alone", alone), ("map", fused), ("ground truth", frame.labels)):
+            if labels is not None:
+                pictures.append((name, overlay(frame.rgb, labels, mapper.labels)))
+                present.append(labels.reshape(-1))
+        width = _WIDTH_PX // len(pictures)
+        rows.append(np.hstack([caption(fit_width(image, width), name) for name, image in pictures]))
+    strip = legend(mapper.labels, np.unique(np.concatenate(present)), _WIDTH_PX)
+    padded = [np.pad(r, ((0, 0), (0, _WIDTH_PX - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
+    return np.vstack([*padded, strip])
+
+
+def _viewpoint(surface: LabelledPoints, frames: list[Frame]) -> tuple[Camera, np.ndarray, float]:
+    """A camera outside the map that looks down into it; rays enter walls from behind, unseen.
+
+    Up is where the cameras' images have it on average; no axis of the world is assumed.
+    """
+    up = -np.mean([frame.world_T_cam[:3, 1] for frame in frames], axis=0)
+    up /= max(np.linalg.norm(up), 1e-9)
+    # From where the recording looked, so that the surfaces it saw face this camera too.
+    forward = np.mean([frame.world_T_cam[:3, 2] for frame in frames], axis=0)
+    forward -= up * (forward @ up)
+    if np.linalg.norm(forward) < 0.2:
+        forward = np.cross(up, [1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 1.0, 0.0])
+    forward /= np.linalg.norm(forward)
+    tilt = np.radians(_LOOK_DOWN_DEG)
+    z = np.cos(tilt) * forward - np.sin(tilt) * up
+    x = np.cross(z, up)
+    x /= np.linalg.norm(x)
+    world_T_cam = np.eye(4)
+    world_T_cam[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
+    points = surface.points if len(surface.points) else np.zeros((1, 3), np.float32)
+    low, high = np.percentile(points, [1, 99], axis=0)
+    centre = (low + high) / 2
+    radius = float(np.linalg.norm(high - low)) / 2 + 0.5
+    width, height = _ROOM_PX
+    focal = 1.1 * height
+    distance = radius * focal / (height / 2)
+    world_T_cam[:3, 3] = centre - distance * z
+    camera = Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    return camera, world_T_cam, distance + 2 * radius
+
+
+def sample_frames(frames: list[Frame], number: int = 4) -> list[Frame]:
+    """Some frames, evenly spread; those with ground truth first choice."""
+    labelled = [f for f in frames if f.labels is not None and (f.labels != UNKNOWN).any()] or frames
+    picks = np.linspace(0, len(labelled) - 1, min(number, len(labelled))).round().astype(int)
+    return [labelled[i] for i in picks]
