@@ -294,7 +294,10 @@ class Config(Section):
         if len(wrapped) > 1:
             raise ValueError(f"{path} configures {len(wrapped)} nodes, expected one")
         if wrapped:
-            tree = dict(wrapped[0]["ros__parameters"])
+            inner = wrapped[0]["ros__parameters"]
+            if inner is not None and not isinstance(inner, dict):
+                raise ValueError(f"{path}: ros__parameters is {inner!r}, expected a mapping of settings")
+            tree = dict(inner or {})
             tree.pop("use_sim_time", None)  # rclpy's own
         return cls.from_flat({**_flatten(tree), **(overrides or {})})
 

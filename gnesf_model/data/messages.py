@@ -1,7 +1,7 @@
 """ROS messages as arrays and poses.
 
 The functions look at fields, not at types, so they read messages of rclpy (``array.array``) and those
-that rosbags deserialises (NumPy) alike. Where the layout allows images are views of the message.
+that rosbags deserialises (NumPy) alike. Where the layout allows, images are views of the message.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def stamp_ns(header: Any) -> int:
 
 
 def decode_image(msg: Any) -> np.ndarray:
-    """sensor_msgs/Image as (H, W, 3) uint8 RGB; rgb8 without padding is a view of the message.
+    """sensor_msgs/Image as (H, W, 3) uint8 RGB; rgb8 as rclpy holds it, without padding, is a view.
 
     Raises:
         FrameDropped: ``encoding`` (the message lists what is accepted) or ``bad_image`` (sizes).
@@ -62,8 +62,10 @@ def decode_image(msg: Any) -> np.ndarray:
     if msg.encoding not in _TO_RGB:
         raise _unknown_encoding("colour", msg.encoding, COLOR_ENCODINGS)
     channels, conversion = _TO_RGB[msg.encoding]
-    pixels = np.ascontiguousarray(_pixels(msg, np.dtype(np.uint8), channels))
-    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    pixels = _pixels(msg, np.dtype(np.uint8), channels)
+    if conversion is not None:
+        return cv2.cvtColor(np.ascontiguousarray(pixels), conversion)
+    return np.require(pixels, requirements=["C", "W"])  # torch warns of arrays that cannot be written
 
 
 def decode_compressed(msg: Any) -> np.ndarray:
