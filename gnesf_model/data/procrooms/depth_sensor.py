@@ -31,7 +31,7 @@ def measured_depth(
     height, width = depth.shape
     u = (np.arange(width) - camera.cx) / camera.fx
     v = (np.arange(height) - camera.cy) / camera.fy
-    rays = np.stack([np.broadcast_to(u, depth.shape), np.broadcast_to(v[:, None], depth.shape), np.ones(depth.shape)], 2)
+    rays = np.stack([*np.meshgrid(u, v), np.ones(depth.shape)], axis=2)
     facing = -((normals @ world_T_cam[:3, :3]) * rays).sum(2) / np.linalg.norm(rays, axis=2)
     sigma = 0.0012 + 0.0019 * (depth - 0.4) ** 2
     noisy = depth + sigma * rng.standard_normal(depth.shape)

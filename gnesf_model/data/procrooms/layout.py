@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,6 +67,19 @@ class Layout:
             w == wall and low < b and a < high and bottom < t and z < top for w, a, b, z, t in self.on_wall
         )
 
+    def beside_walls(self, solid: Rectangle, reach: float = 0.2) -> Iterator[tuple[int, float, float]]:
+        """(wall, from, to) that a rectangle of the floor covers on every wall nearer than `reach` metres."""
+        x0, y0, x1, y1 = solid
+        x, y = self.width / 2, self.depth / 2
+        spans = ((y - y1, x0, x1), (x + x0, y0, y1), (y + y0, -x1, -x0), (x - x1, -y1, -y0))
+        for wall, (gap, low, high) in enumerate(spans):
+            if gap < reach:
+                yield wall, low, high
+
+    def walls_are_free(self, solid: Rectangle, height: float) -> bool:
+        """Is there nothing on the walls beside a piece of furniture of that footprint?"""
+        return all(self.wall_is_free(*span, 0.0, height) for span in self.beside_walls(solid))
+
     def floor_rectangle(self, pose: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -> Rectangle:
         """Bounds in the room's frame of a rectangle in a piece's frame."""
         corners = np.array([[x, y, 0, 1] for x in (low[0], high[0]) for y in (low[1], high[1])])
@@ -106,14 +120,11 @@ class Layout:
             u = (self.rng.random() - 0.5) * span
             if self.rng.random() < corner:
                 u = float(np.sign(u)) * span / 2
-            if not self.wall_is_free(wall, u - w / 2 - 0.02, u + w / 2 + 0.02, 0.0, h):
-                continue
             pose = self.room_T_wall(wall) @ pose_2d(u, -d / 2 - WALL_GAP, 0)
             solid = self.floor_rectangle(pose, (-w / 2 - 0.01, -d / 2 - reserve), (w / 2 + 0.01, d / 2))
             clear = self.floor_rectangle(pose, (-w / 2, -d / 2 - reserve - front), (w / 2, -d / 2 - reserve))
-            if self.is_free(solid, clear):
+            if self.is_free(solid, clear) and self.walls_are_free(solid, h):
                 self.put(assembly, pose, solid, clear)
-                self.on_wall.append((wall, u - w / 2, u + w / 2, 0.0, h))
                 return wall
         return None
 
@@ -144,6 +155,7 @@ class Layout:
         self.placed.append(Placed(assembly, pose))
         if solid is not None:
             self.solid.append(solid)
+            self.on_wall += [(*span, 0.0, assembly.size[2]) for span in self.beside_walls(solid)]
         if clear is not None:
             self.clear.append(clear)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gnesf_model.data.procrooms.materials import albedo
 from gnesf_model.data.procrooms.scene import Hits, Scene
+from gnesf_model.data.procrooms.threads import single_thread
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import pixel_rays
 
@@ -77,6 +78,7 @@ class Renderer:
         scene: what to look at.
         device: where to work.
         shading: False leaves lights and shadows out (bare material colours), several times faster.
+        antialias: cast more rays on outlines, for colour only.
         exposure: factor on the light.
         white_balance: (3,) factors on linear red, green, blue.
     """
@@ -84,6 +86,7 @@ class Renderer:
     scene: Scene
     device: torch.device | str = "cpu"
     shading: bool = True
+    antialias: bool = True
     exposure: float = 1.0
     white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
@@ -104,6 +107,7 @@ class Renderer:
             self._grid = DistanceGrid(self.scene, self.device)
         return self._grid
 
+    @single_thread()
     @torch.inference_mode()
     def render(self, camera: Camera, world_T_cam: np.ndarray) -> Images:
         """Images of `camera` (pixel centres at integers) at the pose `world_T_cam` (4, 4)."""
@@ -113,10 +117,29 @@ class Renderer:
         seen = hits.primitive >= 0
         depth = torch.where(seen, hits.t, 0.0)  # rays have z = 1, so t is depth
         labels = torch.where(seen, self._labels[hits.primitive.clamp_min(0)], UNLABELLED).to(torch.uint8)
-        rgb = self._colour(camera, pose[:3, 3], directions, hits)
+        colour = self._colour(camera, pose[:3, 3], directions, hits)
+        if self.antialias:
+            self._refine(colour, camera, pose, hits)
+        rgb = (colour * 255 + 0.5).to(torch.uint8)
         return Images(rgb, depth, labels, hits.normal, hits.primitive)
 
+    def _refine(self, colour: Tensor, camera: Camera, pose: Tensor, hits: Hits) -> None:
+        """Replace the colour of pixels on outlines by the mean of four rays, as a finite pixel sees it."""
+        v, u = _outlines(hits).nonzero(as_tuple=True)
+        if not len(v):
+            return
+        order = torch.argsort((v // 8) * camera.width + u // 8, stable=True)  # by tile: narrow cones
+        v, u = v[order], u[order]
+        offset = torch.tensor([[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]]).to(pose)
+        rays = torch.ones(len(v), 4, 3, device=pose.device)
+        rays[..., 0] = (u[:, None] + offset[:, 0] - camera.cx) / camera.fx
+        rays[..., 1] = (v[:, None] + offset[:, 1] - camera.cy) / camera.fy
+        directions = rays.reshape(-1, 3) @ pose[:3, :3].T
+        finer = self._colour(camera, pose[:3, 3], directions, self.scene.cast(pose[:3, 3], directions))
+        colour[v, u] = finer.reshape(-1, 4, 3).mean(1)
+
     def _colour(self, camera: Camera, eye: Tensor, directions: Tensor, hits: Hits) -> Tensor:
+        """Display RGB (..., 3) in 0..1 of rays (..., 3)."""
         shape = hits.t.shape
         seen = (hits.primitive >= 0).reshape(-1)
         t = torch.where(seen, hits.t.reshape(-1), 1.0)
@@ -126,28 +149,30 @@ class Renderer:
         point = eye + t[:, None] * d
         facing = -(normal * d).sum(1) / length
         pixel = t * length / camera.fx / facing.clamp_min(0.15)
-        material = self._material[primitive]
-        base = albedo(
-            self.scene.materials, material, self.scene.local(point, primitive),
-            self.scene.local_direction(normal, primitive), self._size[primitive], pixel,
+        colour = albedo(
+            self.scene.materials,
+            self._material[primitive],
+            self.scene.local(point, primitive),
+            self.scene.local_direction(normal, primitive),
+            self._size[primitive],
+            pixel,
         )
-        colour = self._lit(base, point, normal, d / length[:, None], material, shape) if self.shading else base
-        colour = torch.where(seen[:, None], colour, 0.0).reshape(*shape, 3)
         if self.shading:
+            colour = self._lit(colour, point, normal, d / length[:, None], primitive, shape)
             colour = colour * self.exposure * torch.tensor(self.white_balance, device=colour.device)
             colour = colour * (1 + colour / 6) / (1 + colour)  # shoulder, after Reinhard 2002
-        encoded = colour.clamp(0, 1) ** (1 / 2.2)
-        encoded = _antialias(encoded, hits.primitive, hits.normal)
-        return (encoded * 255 + 0.5).to(torch.uint8)
+        colour = torch.where(seen[:, None], colour, 0.0).clamp(0, 1) ** (1 / 2.2)
+        return colour.reshape(*shape, 3)
 
     def _lit(
-        self, base: Tensor, point: Tensor, normal: Tensor, view: Tensor, material: Tensor, shape: torch.Size
+        self, base: Tensor, point: Tensor, normal: Tensor, view: Tensor, primitive: Tensor, shape: torch.Size
     ) -> Tensor:
         ambient = self._openness(point, normal)
         sky = 0.5 + 0.5 * normal[:, 2]
         light = (ambient * (0.55 + 0.25 * sky))[:, None] * base.new_tensor([1.0, 0.99, 0.97])
         shine = torch.zeros_like(light)
         reflected = view - 2 * (view * normal).sum(1, keepdim=True) * normal
+        material = self._material[primitive]
         gloss = self._gloss[material]
         start = point + 2e-3 * normal
         for lamp in self.scene.lights:
@@ -157,8 +182,10 @@ class Renderer:
             way = start - position
             distance2 = way.square().sum(1).clamp_min(0.04)
             to_lamp = -way / distance2.sqrt()[:, None]
-            blocked = self.scene.cast(position, way.reshape(*shape, 3), t_max=0.999).primitive >= 0
-            strength = torch.where(blocked.reshape(-1), 0.0, 1.0) / (distance2 + 1.0)
+            free = (self.scene.cast(position, way.reshape(*shape, 3), t_max=0.999).primitive < 0).float()
+            if len(shape) == 2:
+                free = _softened(free, primitive.reshape(shape))
+            strength = free.reshape(-1) / (distance2 + 1.0)
             cosine = (normal * to_lamp).sum(1).clamp_min(0)
             light += (strength * cosine)[:, None] * intensity
             glint = (reflected * to_lamp).sum(1).clamp_min(0) ** (10 + 60 * gloss)
@@ -174,16 +201,31 @@ class Renderer:
         return (1 - 0.75 * occluded).clamp_min(0.15)
 
 
-def _antialias(colour: Tensor, primitive: Tensor, normal: Tensor) -> Tensor:
-    """Blend the pixels on outlines with their neighbours, as a sensor's finite pixels do."""
-    edge = torch.zeros(primitive.shape, dtype=torch.bool, device=colour.device)
+def _softened(free: Tensor, primitive: Tensor, reach: int = 3) -> Tensor:
+    """Shadow edges of a light (H, W) blurred over 2 reach + 1 pixels, not across outlines."""
+    for axis in (0, 1):
+        total, count = free.clone(), torch.ones_like(free)
+        length = free.shape[axis]
+        for shift in range(1, min(reach, length - 1) + 1):
+            a, b = (x.narrow(axis, 0, length - shift) for x in (free, primitive))
+            c, d = (x.narrow(axis, shift, length - shift) for x in (free, primitive))
+            same = (b == d).float()
+            total.narrow(axis, 0, length - shift).add_(c * same)
+            total.narrow(axis, shift, length - shift).add_(a * same)
+            count.narrow(axis, 0, length - shift).add_(same)
+            count.narrow(axis, shift, length - shift).add_(same)
+        free = total / count
+    return free
+
+
+def _outlines(hits: Hits) -> Tensor:
+    """(H, W) bool: pixels where the primitive or the normal changes to a neighbour."""
+    primitive, normal = hits.primitive, hits.normal
+    edge = torch.zeros(primitive.shape, dtype=torch.bool, device=primitive.device)
     across = (primitive[:, 1:] != primitive[:, :-1]) | ((normal[:, 1:] * normal[:, :-1]).sum(2) < 0.9)
     down = (primitive[1:] != primitive[:-1]) | ((normal[1:] * normal[:-1]).sum(2) < 0.9)
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     edge[1:] |= down
     edge[:-1] |= down
-    kernel = torch.tensor([[1.0, 2, 1], [2, 8, 2], [1, 2, 1]], device=colour.device) / 20
-    planes = torch.nn.functional.pad(colour.permute(2, 0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
-    blurred = torch.nn.functional.conv2d(planes, kernel[None, None])[:, 0].permute(1, 2, 0)
-    return torch.where(edge[..., None], blurred, colour)
+    return edge

@@ -113,7 +113,7 @@ def _lamps(
 ) -> tuple[list[tuple[Assembly, np.ndarray]], list[Light]]:
     """Two ceiling lamps along the longer side, with the lights a little below them."""
     lamps, lights = [], []
-    power = style.uniform(0.9, 1.2) * layout.width * layout.depth / 2.6
+    power = style.uniform(0.9, 1.2) * layout.width * layout.depth / 3.6
     warmth = style.uniform(0.75, 1.0)
     for side in (-1, 1):
         along, across = side * style.uniform(0.22, 0.27), style.uniform(-0.08, 0.08)

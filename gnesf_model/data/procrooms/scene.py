@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gnesf_model.data.procrooms.materials import Material
 from gnesf_model.data.procrooms.primitives import NORMAL, RAY, SDF, Kind, Primitive
+from gnesf_model.data.procrooms.threads import single_thread
 
 GROUP = 64
 """Rays or points per group: an 8 x 8 pixel tile."""
@@ -98,6 +99,7 @@ class Scene:
         self.labels = np.array([p.label for p in self.primitives], dtype=np.uint8)
         self._tables: dict[tuple[torch.dtype, torch.device], _Table] = {}
 
+    @single_thread()
     def cast(self, origins: Tensor, directions: Tensor, t_max: float = torch.inf) -> Hits:
         """First surfaces along the rays origin + t * direction, 0 < t <= t_max.
 
@@ -145,6 +147,7 @@ class Scene:
         """
         return self.nearest(points)[0]
 
+    @single_thread()
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Signed distance (...) as `sdf` gives it, and the primitive (...) int64 that it is measured to."""
         flat = points.reshape(-1, 3)

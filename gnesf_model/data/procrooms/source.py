@@ -27,7 +27,7 @@ class RoomSource:
     Attributes:
         name: ``rooms:SEED``.
         label_space: name of the label space of the frames' labels, ``scannet20``.
-        drops: frames that could not be used, by reason; always empty here.
+        drops, last_message: frames that could not be used, by reason; always empty here.
         scene: the room itself, for exact checks (`Scene.sdf`, `Scene.cast`).
         camera: the camera of every frame.
         poses: (frames, 4, 4) float64 world_T_cam.
@@ -57,7 +57,7 @@ class RoomSource:
             depth_noise: depth as of a structured-light sensor instead of exact.
             stride: keep every stride-th tick of the walk at 30 Hz; 3 gives 10 Hz.
             max_depth_m: depth beyond is 0, as of a sensor's range.
-            shading: False renders bare material colours, several times faster.
+            shading: False renders bare material colours, about three times faster.
             device: where to render.
 
         Raises:
@@ -68,7 +68,9 @@ class RoomSource:
                 raise ValueError(f"{what} is {value}, expected at least 1")
         if not max_depth_m > 0:
             raise ValueError(f"max_depth_m is {max_depth_m}, expected metres > 0")
-        self.name, self.drops = f"rooms:{seed}", Counter()
+        self.name = f"rooms:{seed}"
+        self.drops: Counter[str] = Counter()
+        self.last_message: dict[str, str] = {}
         self.seed, self.stride = seed, stride
         self.depth_noise, self.max_depth_m = depth_noise, max_depth_m
         focal = FOCAL_PER_WIDTH * width
@@ -78,7 +80,12 @@ class RoomSource:
         rng = np.random.Generator(np.random.PCG64([seed, 2]))
         warm = rng.uniform(-0.06, 0.06)
         self.renderer = Renderer(
-            self.scene, device, shading, float(rng.uniform(0.85, 1.15)), (1 + warm, 1.0, 1 - warm)
+            self.scene,
+            device,
+            shading=shading,
+            antialias=shading,
+            exposure=float(rng.uniform(0.85, 1.15)),
+            white_balance=(1 + warm, 1.0, 1 - warm),
         )
 
     def __len__(self) -> int:

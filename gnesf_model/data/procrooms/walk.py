@@ -45,8 +45,8 @@ def walk(scene: Scene, seed: int, ticks: int) -> np.ndarray:
     """
     rng = np.random.Generator(np.random.PCG64([seed, 1]))
     floor = _Floor(scene)
-    marks = _plan(scene, floor, rng, ticks / RATE_HZ + TAIL_S)
     shake = _Shake(rng)
+    marks = _plan(scene, floor, rng, ticks / RATE_HZ + TAIL_S)
     for smoothing in (SMOOTHING_S, SMOOTHING_S / 2, SMOOTHING_S / 4, 0.0):
         poses = _sample(scene, marks, shake, ticks, smoothing)
         points = torch.from_numpy(poses[:, :3, 3])
@@ -88,14 +88,14 @@ class _Floor:
         self.neighbours = [self._around(i, j) for i, j in ij]
 
     def _around(self, i: int, j: int) -> list[tuple[int, float]]:
-        found = []
-        for di in (-1, 0, 1):
-            for dj in (-1, 0, 1):
-                a, b = i + di, j + dj
-                if (di or dj) and 0 <= a < self._number.shape[0] and 0 <= b < self._number.shape[1]:
-                    if self._number[a, b] >= 0:
-                        found.append((int(self._number[a, b]), CELL_M * float(np.hypot(di, dj))))
-        return found
+        steps = [(di, dj) for di in (-1, 0, 1) for dj in (-1, 0, 1) if di or dj]
+        return [
+            (int(self._number[i + di, j + dj]), CELL_M * float(np.hypot(di, dj)))
+            for di, dj in steps
+            if 0 <= i + di < self._number.shape[0]
+            and 0 <= j + dj < self._number.shape[1]
+            and self._number[i + di, j + dj] >= 0
+        ]
 
     def costs_from(self, start: int) -> tuple[np.ndarray, np.ndarray]:
         """Cost of the way from `start` to every cell (metres, dearer in tight places), and predecessors."""

@@ -1,0 +1,149 @@
+"""Whole rooms: exact distance and rays, furniture that stands where furniture can."""
+
+import numpy as np
+import pytest
+import torch
+
+from gnesf_model.data.procrooms import make_room
+from gnesf_model.data.procrooms.primitives import SDF, Kind
+from gnesf_model.data.procrooms.scene import Scene, SceneObject
+
+SEEDS = range(5)  # one of each kind
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def room(request) -> Scene:
+    return make_room(request.param)
+
+
+def random_points(room: Scene, count: int, seed: int) -> torch.Tensor:
+    """Points (count, 3) float64 in the world, in the room and a little beyond its walls."""
+    rng = np.random.default_rng(seed)
+    size = np.asarray(room.room_size)
+    local = (rng.random((count, 3)) - (0.5, 0.5, 0.0)) * (size + 0.6) - (0, 0, 0.3)
+    return torch.from_numpy(local @ room.world_T_room[:3, :3].T + room.world_T_room[:3, 3])
+
+
+def part_of(room: Scene, thing: SceneObject) -> Scene:
+    return Scene(room.primitives[thing.first : thing.last], [thing], room.materials)
+
+
+def volume_points(room: Scene, thing: SceneObject) -> torch.Tensor:
+    """Points (N, 3) on a lattice through every primitive of a thing, its surface included."""
+    steps = np.linspace(-1, 1, 5)
+    lattice = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+    points = []
+    for p in room.primitives[thing.first : thing.last]:
+        extent = np.array([*p.size[:2], p.size[2] + p.size[0] * (p.kind == Kind.CAPSULE)])
+        local = torch.from_numpy(lattice * extent)
+        inside = SDF[p.kind](local.T[None], torch.tensor([p.size], dtype=torch.float64))[0] <= 1e-9
+        points.append(local[inside].numpy() @ p.parent_T_local[:3, :3].T + p.parent_T_local[:3, 3])
+    return torch.from_numpy(np.concatenate(points))
+
+
+def test_distance_is_the_smallest_over_all_primitives(room):
+    points = random_points(room, 1000, 0)
+    brute = torch.full((len(points),), torch.inf, dtype=torch.float64)
+    for p in room.primitives:
+        local = (points - torch.from_numpy(p.parent_T_local[:3, 3])) @ torch.from_numpy(p.parent_T_local[:3, :3])
+        brute = torch.minimum(brute, SDF[p.kind](local.T[None], torch.tensor([p.size], dtype=torch.float64))[0])
+    distance, nearest = room.nearest(points)
+    torch.testing.assert_close(distance, brute, atol=1e-12, rtol=0)
+    assert nearest.min() >= 0
+    torch.testing.assert_close(room.sdf(points.float()).double(), brute, atol=2e-5, rtol=0)
+
+
+def test_distance_is_1_lipschitz(room):
+    a, b = random_points(room, 20000, 1), random_points(room, 20000, 2)
+    b = a + (b - a) * torch.rand(len(a), 1, generator=torch.Generator().manual_seed(0), dtype=a.dtype) ** 3
+    assert ((room.sdf(a) - room.sdf(b)).abs() - (a - b).norm(dim=1)).max() < 1e-9
+
+
+def test_rays_end_on_the_first_surface_whatever_their_company(room):
+    """Groups of wild rays and groups of similar rays (an image) give the same hits."""
+    middle = torch.tensor([0.0, 0.0, 1.9, 1.0], dtype=torch.float64) @ torch.from_numpy(room.world_T_room).T
+    d = torch.nn.functional.normalize(
+        torch.randn(4096, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64), dim=1
+    )
+    hits = room.cast(middle[:3], d)
+    assert (hits.primitive >= 0).all()  # a room is closed
+    end = middle[:3] + hits.t[:, None] * d
+    assert room.sdf(end).abs().max() < 1e-9
+    assert room.sdf(middle[:3] + torch.linspace(0, 0.999, 50)[:, None, None] * (end - middle[:3])).min() > 0
+    order = torch.argsort(d[:, 0])
+    again = room.cast(middle[:3], d[order])
+    assert torch.equal(again.primitive, hits.primitive[order])
+    assert torch.equal(again.t, hits.t[order])
+
+
+def test_rays_stop_at_their_longest_length(room):
+    o = torch.tensor(room.world_T_room[:3, 3] + (0, 0, 1.9))
+    d = torch.nn.functional.normalize(torch.randn(500, 3, dtype=torch.float64), dim=1)
+    free, short = room.cast(o, d), room.cast(o, d, t_max=1.5)
+    assert torch.equal(short.primitive >= 0, free.t <= 1.5)
+    assert torch.equal(short.t[free.t <= 1.5], free.t[free.t <= 1.5])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_thing_reaches_into_another(seed):
+    room = make_room(seed)
+    points = [volume_points(room, thing) for thing in room.objects]
+    owner = torch.cat([torch.full((len(p),), k) for k, p in enumerate(points)])
+    points = torch.cat(points)
+    for k, thing in list(enumerate(room.objects))[3:]:  # that all is within the walls is checked below
+        part = part_of(room, thing)
+        own = points[owner == k]
+        low, high = own.amin(0) - 0.01, own.amax(0) + 0.01
+        near = (owner != k) & ((points > low) & (points < high)).all(1)
+        if near.any():
+            deepest = part.sdf(points[near])
+            worst = room.objects[owner[near][deepest.argmin()]].name
+            assert deepest.min() > -1e-3, f"{worst} reaches {-float(deepest.min()):.3f} m into {thing.name}"
+
+
+def test_everything_is_in_the_room_and_stands_or_hangs(room):
+    room_T_world = np.linalg.inv(room.world_T_room)
+    width, depth, height = room.room_size
+    for thing in room.objects[3:]:
+        local = volume_points(room, thing).numpy() @ room_T_world[:3, :3].T + room_T_world[:3, 3]
+        low, high = local.min(0), local.max(0)
+        assert (low[:2] >= (-width / 2 - 1e-6, -depth / 2 - 1e-6)).all(), thing.name
+        assert (high <= (width / 2 + 1e-6, depth / 2 + 1e-6, height + 1e-6)).all(), thing.name
+        on_floor = abs(low[2]) < 0.011
+        on_ceiling = abs(high[2] - height) < 1e-6
+        gap = np.minimum(width / 2 - np.abs(local[:, 0]).max(), depth / 2 - np.abs(local[:, 1]).max())
+        assert on_floor or on_ceiling or gap < 1e-6 or thing.name == "curtain", thing.name
+
+
+def test_kinds_hold_what_they_are_called_after():
+    names = [{thing.name for thing in make_room(seed).objects} for seed in SEEDS]
+    studio, living, kitchen, office, bedroom = names
+    assert studio >= {"floor", "wall", "ceiling", "door", "window", "picture", "cabinet", "bookshelf", "sofa"}
+    assert studio >= {"table", "chair", "desk", "bed", "counter", "refrigerator"}
+    assert living >= {"sofa", "tv stand", "coffee table"}
+    assert kitchen >= {"counter", "refrigerator", "chair"}
+    assert office >= {"desk", "bookshelf"}
+    assert bedroom >= {"bed", "wardrobe"}
+    labels = set(make_room(0).labels.tolist())
+    assert labels >= {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 17, 255}
+
+
+def test_the_same_seed_gives_the_same_room_and_another_seed_another():
+    a, b, c = make_room(3), make_room(3), make_room(8)
+    assert len(a.primitives) == len(b.primitives)
+    for p, q in zip(a.primitives, b.primitives):
+        assert (p.kind, p.size, p.label, p.material) == (q.kind, q.size, q.label, q.material)
+        assert p.parent_T_local.tobytes() == q.parent_T_local.tobytes()
+    assert a.materials == b.materials
+    assert a.room_size != c.room_size
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match="seed is -1"):
+        make_room(-1)
+
+
+@pytest.mark.slow
+def test_hundreds_of_seeds_have_a_room():
+    for seed in range(300):
+        assert len(make_room(seed).objects) > 10
