@@ -110,7 +110,7 @@ def surface_mesh(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> Sur
             here, there = tsdf[:, :-1, :-1, :-1], _shift(tsdf, axis)
             edge = _crosses(here, there).nonzero(as_tuple=True)
             quad = _voxel_coords(grid, chunk, edge).long()[:, None] + _AROUND[axis].to(grid.device)
-            quads.append(torch.where((here[edge] < 0)[:, None, None], quad.flip(1), quad))
+            quads.append(torch.where((here[edge] < 0)[:, None, None], quad, quad.flip(1)))
     faces = _triangles(torch.cat(cells), torch.cat(quads))
     return SurfaceMesh(torch.cat(vertices), torch.cat(rows), faces)
 

@@ -17,8 +17,8 @@ from gnesf_model.frame import Camera
 from gnesf_model.geometry import invert, pixel_rays
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
 
-_ALLOCATION_STRIDE_PX = 4
-"""Every fourth row and column of a depth image allocates: 4 px at 5 m and f = 525 px are 4 cm."""
+_MAX_STRIDE_PX = 4
+"""At most every fourth row and column of a depth image allocates: 4 px at 5 m and f = 525 px are 4 cm."""
 _MAX_BOX_BLOCKS = 1 << 26
 """Bound on the scratch memory of an allocation, one byte a block."""
 
@@ -82,7 +82,7 @@ class TsdfVolume:
         Raises:
             MapFull, ValueError: as `BlockGrid.allocate`.
         """
-        stride = _ALLOCATION_STRIDE_PX
+        stride = self._stride(view.camera)
         depth = view.depth[stride // 2 :: stride, stride // 2 :: stride].reshape(-1, 1)
         rays = self._camera_rays(view.camera)
         scale = 1.0 / self.grid.block_size_m
@@ -160,10 +160,15 @@ class TsdfVolume:
             )
         return low, shape
 
+    def _stride(self, camera: Camera) -> int:
+        """Step between allocating pixels: rays no more than a quarter of a block apart at full reach."""
+        apart = 0.25 * self.grid.block_size_m * min(camera.fx, camera.fy) / self.max_depth_m
+        return min(max(int(apart), 1), _MAX_STRIDE_PX)
+
     def _camera_rays(self, camera: Camera) -> torch.Tensor:
         """Directions (N, 3), z = 1, of the allocating pixels; kept until the camera changes."""
         if camera not in self._rays:
-            stride = _ALLOCATION_STRIDE_PX
+            stride = self._stride(camera)
             rays = pixel_rays(camera, self.grid.device)[stride // 2 :: stride, stride // 2 :: stride]
             self._rays = {camera: rays.reshape(-1, 3)}
         return self._rays[camera]

@@ -5,7 +5,8 @@ of the paper over every view ever seen, kept as a running numerator and denomina
 could not name (1 - sum of S_i) stays in the denominator, so "unknown" competes like a class.
 
 Only voxels near the surface hold votes; they are rows of a table of their own. A row takes
-``4 (C + 1)`` bytes for C <= 64 classes and ``6 * 16 + 4`` beyond, plus 12 for its mean colour.
+``4 (C + 1)`` bytes for C <= 64 classes and ``6 * 16 + 8`` beyond (the 16 strongest classes, their
+ids, and the mass of all others as one number), plus 12 for its mean colour.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ DENSE_CLASSES = 64
 """Label spaces of up to this many classes keep every class of a voxel."""
 TOP_CLASSES = 16
 """Larger spaces keep this many classes of a voxel and the mass of the rest as one number."""
+_TABLES = ("_votes", "_total", "_color", "_ids", "_others")
 
 
 class VoteTable:
@@ -45,7 +47,7 @@ class VoteTable:
     @staticmethod
     def bytes_per_row(classes: int) -> int:
         """Memory of one voxel's votes and colour for a label space of that many classes."""
-        return 4 * (classes + 1) + 12 if classes <= DENSE_CLASSES else 6 * TOP_CLASSES + 4 + 12
+        return 4 * (classes + 1) + 12 if classes <= DENSE_CLASSES else 6 * TOP_CLASSES + 8 + 12
 
     def clear(self) -> None:
         """Forget every vote."""
@@ -56,11 +58,13 @@ class VoteTable:
         # Which class each kept vote is for; the identity, and not stored, when all are kept.
         ids = 0 if self.dense else self._kept
         self._ids = torch.zeros(0, ids, dtype=torch.int16, device=self.device)
+        # Votes for named classes that are not kept: neither theirs any more nor unknown.
+        self._others = torch.zeros(0, 0 if self.dense else 1, device=self.device)
 
     @property
     def memory_bytes(self) -> int:
         """Memory that is reserved now."""
-        tensors = (self._votes, self._total, self._color, self._ids)
+        tensors = (getattr(self, name) for name in _TABLES)
         return sum(t.numel() * t.element_size() for t in tensors)
 
     def allocate(self, number: int) -> torch.Tensor:
@@ -77,7 +81,7 @@ class VoteTable:
             )
         if last > len(self._total):
             capacity = min(max(last, int(len(self._total) * 1.5), 4096), self.max_rows)
-            for name in ("_votes", "_total", "_color", "_ids"):
+            for name in _TABLES:
                 old = getattr(self, name)
                 new = old.new_zeros(capacity, *old.shape[1:])
                 new[: len(old)] = old
@@ -103,9 +107,12 @@ class VoteTable:
             votes += self._votes[rows]
         else:
             votes.scatter_add_(1, self._ids[rows].long(), self._votes[rows])
+            every = votes.sum(dim=1, keepdim=True)
             votes, ids = votes.topk(self._kept, dim=1)
             self._ids[rows] = ids.to(torch.int16)
+            self._others[rows] += every - votes.sum(dim=1, keepdim=True)
         fade = (self.max_votes / total).clamp_max(1.0)
+        self._others[rows] *= fade[:, None]
         self._votes[rows] = votes * fade[:, None]
         self._total[rows] = total * fade
 
@@ -114,9 +121,8 @@ class VoteTable:
 
         The remainder 1 - sum is unknown (and, beyond 64 classes, whatever was not kept).
         """
-        known = (rows >= 0) & (self._at(self._total, rows) > 0)
-        total = torch.where(known, self._at(self._total, rows), 1.0)
-        mean = self._at(self._votes, rows) / total[:, None] * known[:, None]
+        total = self.total(rows)
+        mean = self._at(self._votes, rows) * torch.where(total > 0, 1.0 / total, 0.0)[:, None]
         if self.dense:
             return mean
         full = mean.new_zeros(len(rows), self.classes)
@@ -136,11 +142,13 @@ class VoteTable:
 
         255 (unknown), with the unknown share, where no class has more than what remains unnamed.
         """
-        known = (rows >= 0) & (self._at(self._total, rows) > 0)
-        total = torch.where(known, self._at(self._total, rows), 1.0)
-        share = self._at(self._votes, rows) / total[:, None] * known[:, None]
+        total = self.total(rows)
+        known = total > 0
+        scale = torch.where(known, 1.0 / total, 0.0)
+        share = self._at(self._votes, rows) * scale[:, None]
         best, label = share.max(dim=1)
-        rest = (1.0 - share.sum(dim=1)).clamp_min(0.0)
+        others = self._at(self._others, rows).sum(dim=1) * scale
+        rest = (1.0 - share.sum(dim=1) - others).clamp_min(0.0)
         if not self.dense:
             label = self._at(self._ids, rows).long().gather(1, label[:, None])[:, 0]
         named = known & (best >= rest)
