@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import pixel_rays
-from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
+from gnesf_model.volume.block_grid import SIDE_VOX, VOXELS, BlockGrid
 
 _REFINEMENTS = 3
 """Secant steps after the sign change; the third moves the depth by less than a tenth of a voxel."""
@@ -77,7 +80,11 @@ def raycast(
 
 
 class _March:
-    """Samples of the field along rays; coordinates are voxels relative to a box around the view."""
+    """Samples of the field along rays; coordinates are voxels relative to a box around the view.
+
+    Coordinates are kept as three tensors of one value a ray: operations over a short last axis cost
+    several times as much.
+    """
 
     def __init__(
         self,
@@ -89,25 +96,31 @@ class _March:
         min_weight: float,
     ) -> None:
         self.grid = grid
-        self.min_weight = min_weight
+        # A voxel that was never measured stays unknown even where any weight is enough.
+        self.min_weight = max(min_weight, 1e-6)
         self.truncation_m = truncation_m
         rays = pixel_rays(camera, grid.device).view(-1, 3)
         self.count = len(rays)
         turn = torch.from_numpy(world_T_cam[:3, :3].T).float().to(grid.device)
-        self.direction = rays @ turn / grid.voxel_size_m
-        self.length_m = rays.norm(dim=1)
+        self.direction = (rays @ turn / grid.voxel_size_m).T.contiguous()
+        self.voxel_depth = grid.voxel_size_m / rays.norm(dim=1)
+        """Depth along the optical axis that one voxel along the ray is worth."""
         low, high = self._box(world_T_cam[:3, 3], max_depth_m)
-        self.shape = torch.from_numpy(high - low).to(grid.device)
-        self.origin = torch.from_numpy(
-            world_T_cam[:3, 3] / grid.voxel_size_m - low * SIDE_VOX
-        ).float().to(grid.device)
-        self.directory = grid.directory(torch.from_numpy(low), tuple((high - low).tolist()))
+        self.shape = (high - low).tolist()
+        self.origin = (world_T_cam[:3, 3] / grid.voxel_size_m - low * SIDE_VOX).tolist()
+        # A border without blocks takes every sample outside of the box.
+        directory = grid.directory(torch.from_numpy(low), tuple(self.shape))
+        self.directory = F.pad(directory, (1,) * 6, value=-1).reshape(-1)
+        empty = grid.count == 0
+        self.tsdf = torch.ones(1, device=grid.device) if empty else grid.voxels["tsdf"].view(-1)
+        self.weight = torch.zeros(1, device=grid.device) if empty else grid.voxels["weight"].view(-1)
+        self.row = torch.full((1,), -1, device=grid.device) if empty else grid.voxels["row"].view(-1)
 
     def _box(self, origin: np.ndarray, max_depth_m: float) -> tuple[np.ndarray, np.ndarray]:
         """Blocks [low, high) around the rays, no larger than the box around the whole map."""
         grid = self.grid
         ends = self.direction.double() * grid.voxel_size_m * max_depth_m
-        ends = np.stack([ends.amin(dim=0).cpu().numpy(), ends.amax(dim=0).cpu().numpy()]) + origin
+        ends = np.stack([ends.amin(dim=1).cpu().numpy(), ends.amax(dim=1).cpu().numpy()]) + origin
         ends = np.concatenate([ends, origin[None]]) / grid.block_size_m
         low, high = np.floor(ends.min(axis=0)).astype(np.int64), np.ceil(ends.max(axis=0)).astype(np.int64)
         if grid.count == 0:
@@ -119,34 +132,29 @@ class _March:
 
     def step(self, rays: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """tsdf (N,) of the nearest voxel at depths (N,), whether it is known, and the depth to skip."""
-        direction = self.direction[rays]
-        point = self.origin + t[:, None] * direction
-        slot, column = self._locate(point.floor().long())
-        present = slot >= 0
-        safe = slot.clamp_min(0)
-        if self.grid.count:
-            value = self.grid.voxels["tsdf"][safe, column]
-            weight = self.grid.voxels["weight"][safe, column]
-        else:
-            value = weight = torch.zeros_like(t)
-        known = present & (weight > 0) & (weight >= self.min_weight)
-        # Without a block: to the far side of the empty block. Otherwise by most of the distance that
-        # the field promises, at least half a voxel.
-        block = point / SIDE_VOX
-        edge = torch.where(direction > 0, block.floor() + 1, block.ceil() - 1)
-        leave = torch.where(
-            direction.abs() > 1e-6, (edge - block) * SIDE_VOX / direction, torch.inf
-        ).amin(dim=1)
-        per_m = 1.0 / self.length_m[rays]
-        voxel = self.grid.voxel_size_m * per_m
-        free = (value.clamp_min(0) * (0.8 * self.truncation_m) * per_m).maximum(0.5 * voxel)
-        near = torch.where(known, free, 0.5 * voxel)
-        return value, known, torch.where(present, near, leave.clamp_min(0) + 0.01 * voxel)
+        direction = self.direction[:, rays].unbind()
+        point = [torch.mul(t, d).add_(o) for d, o in zip(direction, self.origin, strict=True)]
+        voxel, present = self._locate([p.floor().int() for p in point])
+        value = self.tsdf[voxel]
+        known = present & (self.weight[voxel] >= self.min_weight)
+        # Most of the distance that the field promises; a voxel where nothing is known.
+        in_voxels = (0.8 * self.truncation_m / self.grid.voxel_size_m) * value
+        skip = torch.where(known, in_voxels.clamp_min_(0.5), 1.0) * self.voxel_depth[rays]
+        absent = (~present).nonzero()[:, 0]
+        if len(absent):
+            leave = torch.full_like(t[absent], torch.inf)
+            for p, d in zip(point, direction, strict=True):
+                p, d = p[absent], d[absent]
+                block = torch.floor(p / SIDE_VOX)
+                side = (block + (d > 0)) * SIDE_VOX - p
+                leave = leave.minimum(torch.where(d.abs() > 1e-6, side / d, torch.inf))
+            skip[absent] = leave.clamp_min_(0) + 0.01 * self.voxel_depth[rays[absent]]
+        return value, known, skip
 
     def refine(self, rays: torch.Tensor, near: torch.Tensor, far: torch.Tensor) -> torch.Tensor:
         """Depth (N,) of the zero of the interpolated field between depths `near` and `far`."""
         # The nearest-voxel samples that bracket the zero are up to half a voxel off.
-        margin = self.grid.voxel_size_m / self.length_m[rays]
+        margin = self.voxel_depth[rays]
         near, far = near - margin, far + margin
         a, b = self._interpolated(rays, near), self._interpolated(rays, far)
         t = 0.5 * (near + far)
@@ -162,45 +170,48 @@ class _March:
 
     def rows(self, rays: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Vote row (N,) of the voxel nearest to the points at depths (N,) that has one, else -1."""
-        slot, column, weight = self._corners(rays, t)
-        if self.grid.count == 0:
-            return torch.full_like(rays, -1)
-        row = torch.where(slot >= 0, self.grid.voxels["row"][slot.clamp_min(0), column].long(), -1)
-        best = (weight + 2.0 * (row >= 0)).argmax(dim=1, keepdim=True)
-        return row.gather(1, best)[:, 0]
+        best = torch.full_like(t, -1.0)
+        found = torch.full_like(rays, -1)
+        for voxel, present, weight in self._corners(rays, t):
+            row = torch.where(present, self.row[voxel].long(), -1)
+            better = (row >= 0) & (weight > best)
+            best, found = torch.where(better, weight, best), torch.where(better, row, found)
+        return found
 
     def _interpolated(self, rays: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Trilinear tsdf (N,) over the known ones of the eight voxels around; 1 where none is."""
-        if self.grid.count == 0:
-            return torch.ones_like(t)
-        slot, column, weight = self._corners(rays, t)
-        safe = slot.clamp_min(0)
-        seen = self.grid.voxels["weight"][safe, column]
-        weight = weight * ((slot >= 0) & (seen > 0) & (seen >= self.min_weight))
-        total = weight.sum(dim=1)
-        value = (weight * self.grid.voxels["tsdf"][safe, column]).sum(dim=1)
+        total, value = torch.zeros_like(t), torch.zeros_like(t)
+        for voxel, present, weight in self._corners(rays, t):
+            weight = weight * (present & (self.weight[voxel] >= self.min_weight))
+            total += weight
+            value += weight * self.tsdf[voxel]
         return torch.where(total > 0, value / total.clamp_min(1e-9), 1.0)
 
     def _corners(
         self, rays: torch.Tensor, t: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Slots, columns and trilinear weights (N, 8) of the voxel centres around points."""
-        point = self.origin + t[:, None] * self.direction[rays] - 0.5
-        base = point.floor()
-        fraction = point - base
-        corner = torch.tensor(
-            [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=point.device
-        )
-        weight = torch.where(corner == 1, fraction[:, None], 1 - fraction[:, None]).prod(dim=2)
-        slot, column = self._locate(base.long()[:, None] + corner)
-        return slot, column, weight
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Voxel, whether it exists, and trilinear weight (N,) of the eight centres around points."""
+        base, fraction = [], []
+        for axis in range(3):
+            p = torch.mul(t, self.direction[axis, rays]).add_(self.origin[axis] - 0.5)
+            whole = p.floor()
+            base.append(whole.int())
+            fraction.append(p - whole)
+        for corner in itertools.product((0, 1), repeat=3):
+            voxel, present = self._locate([b + c for b, c in zip(base, corner, strict=True)])
+            weight = torch.ones_like(t)
+            for f, c in zip(fraction, corner, strict=True):
+                weight = weight * (f if c else 1 - f)
+            yield voxel, present, weight
 
-    def _locate(self, voxel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Slot, -1 without a block, and column of integer voxels (..., 3) relative to the box."""
-        block = voxel >> 3
-        inside = ((block >= 0) & (block < self.shape)).all(dim=-1)
-        block = block.clamp_min(0).minimum(self.shape - 1)
-        slot = self.directory[block[..., 0], block[..., 1], block[..., 2]]
-        v = voxel & 7
-        column = (v[..., 0] * SIDE_VOX + v[..., 1]) * SIDE_VOX + v[..., 2]
-        return torch.where(inside, slot, -1), column
+    def _locate(self, voxel: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Flat index of three int32 coordinates (N,) into the grid's voxels, and whether it exists."""
+        place, column = None, None
+        for v, size in zip(voxel, self.shape, strict=True):
+            block = (v >> 3).clamp_(-1, size).add_(1)
+            place = block if place is None else place.mul_(size + 2).add_(block)
+            within = v & (SIDE_VOX - 1)
+            column = within if column is None else column.mul_(SIDE_VOX).add_(within)
+        slot = self.directory[place]
+        present = slot >= 0
+        return (slot * VOXELS + column).mul_(present), present
