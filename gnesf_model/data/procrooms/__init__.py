@@ -1,6 +1,7 @@
 """Procedural rooms: endless indoor scenes with exact colour, depth, labels, poses and signed distance.
 
     primitives    boxes, cylinders, ellipsoids, capsules: exact rays and distances
+    culling       which primitives can matter to a group of neighbouring rays
     scene         a set of primitives with labels and materials: `cast` and `sdf`
     furniture/    one assembly of primitives per piece of furniture
     layout, room  where the pieces stand; `make_room(seed)`

@@ -54,17 +54,13 @@ class Primitive:
             raise ValueError(f"a {self.kind.name} has size {self.size}, expected three positive numbers")
 
     @property
-    def radius(self) -> float:
-        """Radius of the bounding sphere in metres."""
+    def bounds(self) -> tuple[float, float, float]:
+        """Half extents of the bounding box in the own frame, metres."""
         x, y, z = self.size
-        if self.kind == Kind.BOX:
-            return float(np.sqrt(x * x + y * y + z * z))
-        if self.kind == Kind.CYLINDER:
-            return float(np.hypot(x, z))
-        return max(self.size) if self.kind == Kind.ELLIPSOID else x + z
+        return (x, y, z + x) if self.kind == Kind.CAPSULE else (x, y, z)
 
 
-def _nonzero(x: Tensor) -> Tensor:
+def nonzero(x: Tensor) -> Tensor:
     """`x` with numbers too small to divide by pushed away from zero, keeping their sign."""
     tiny = 1e-12
     return torch.where(x.abs() < tiny, torch.where(x < 0, -tiny, tiny).to(x), x)
@@ -75,7 +71,7 @@ def _nonzero(x: Tensor) -> Tensor:
 
 
 def _ray_box(origin: Tensor, direction: Tensor, size: Tensor) -> Tensor:
-    inverse = _nonzero(direction).reciprocal()
+    inverse = nonzero(direction).reciprocal()
     middle = -origin * inverse
     reach = inverse.abs() * size[:, :, None]
     near = (middle - reach).amax(1)
@@ -96,7 +92,7 @@ def _ray_cylinder(origin: Tensor, direction: Tensor, size: Tensor) -> Tensor:
     t0, closest, a = _centred(origin, direction, 2)
     radius2, half = size[:, 0, None] ** 2, size[:, 2, None]
     root = ((radius2 - (closest[:, :2] ** 2).sum(1)) / a).sqrt()  # NaN where the ray misses
-    inverse = _nonzero(direction[:, 2]).reciprocal()
+    inverse = nonzero(direction[:, 2]).reciprocal()
     middle, reach = -origin[:, 2] * inverse, inverse.abs() * half
     near = torch.maximum(t0 - root, middle - reach)
     far = torch.minimum(t0 + root, middle + reach)
@@ -174,7 +170,7 @@ def _sdf_capsule(point: Tensor, size: Tensor) -> Tensor:
 
 def _normal_box(point: Tensor, direction: Tensor, size: Tensor) -> Tensor:
     """The face that the ray entered through, which at an edge the point alone does not tell."""
-    inverse = _nonzero(direction).reciprocal()
+    inverse = nonzero(direction).reciprocal()
     # The entry time of each slab, up to a shift common to the axes: the latest is the face's.
     entry = -point * inverse - inverse.abs() * size[:, :, None]
     face = torch.zeros_like(point).scatter_(1, entry.argmax(1, keepdim=True), 1.0)

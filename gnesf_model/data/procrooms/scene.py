@@ -15,15 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnesf_model.data.procrooms.culling import cones_touch, morton_order, padded, tiles
 from gnesf_model.data.procrooms.materials import Material
 from gnesf_model.data.procrooms.primitives import NORMAL, RAY, SDF, Kind, Primitive
 from gnesf_model.data.procrooms.threads import single_thread
 
-GROUP = 64
-"""Rays or points per group: an 8 x 8 pixel tile."""
-
 PAIRS_AT_ONCE = 4096
-"""Bounds the memory of an evaluation (PAIRS_AT_ONCE x GROUP rays) and keeps it in the cache."""
+"""Bounds the memory of an evaluation (times GROUP rays or points) and keeps it in the cache."""
 
 POINTS_AT_ONCE = 1 << 18
 
@@ -67,7 +65,7 @@ class _Table(NamedTuple):
     centre: Tensor
     local_R_world: Tensor
     size: Tensor
-    radius: Tensor
+    bounds: Tensor
     rows: dict[Kind, slice]
 
 
@@ -119,7 +117,7 @@ class Scene:
         if not len(flat):
             empty = flat.new_empty(shape)
             return Hits(empty, empty.long(), directions.clone())
-        groups = _tiles(shape, flat.device)
+        groups = tiles(shape, flat.device)
         o = origins[groups].transpose(1, 2).contiguous()  # (G, 3, B)
         d = flat[groups].transpose(1, 2).contiguous()
 
@@ -128,7 +126,7 @@ class Scene:
             local = torch.bmm(R, o[group] - table.centre[row][:, :, None])
             return RAY[kind](local, torch.bmm(R, d[group]), table.size[row])
 
-        touched = _cones_touch(o, d, t_max, table)
+        touched = cones_touch(o, d, t_max, table.centre, table.local_R_world, table.bounds)
         t, row = _nearest(touched, table, entry, d.shape[2])
         t, row = torch.where(t <= t_max, t, torch.inf), torch.where(t <= t_max, row, -1)
         out_t = flat.new_empty(len(flat))
@@ -171,7 +169,7 @@ class Scene:
         if not len(points):
             return points.new_empty(0), torch.empty(0, dtype=torch.int64, device=points.device)
         table = self._table(points)
-        groups = _padded(_morton_order(points))
+        groups = padded(morton_order(points))
         p = points[groups].transpose(1, 2).contiguous()  # (G, 3, B)
         centre = p.mean(2)
         radius = (p - centre[:, :, None]).square().sum(1).sqrt().amax(1)
@@ -234,60 +232,11 @@ def _make_table(primitives: Sequence[Primitive], dtype: torch.dtype, device: tor
         centre=tensor(poses[:, :3, 3]),
         local_R_world=tensor(poses[:, :3, :3].transpose(0, 2, 1)),
         size=tensor(np.array([primitives[i].size for i in order])),
-        radius=tensor(np.array([primitives[i].radius for i in order])),
+        bounds=tensor(np.array([primitives[i].bounds for i in order])),
         rows={
             kind: slice(*np.searchsorted(kinds, [kind, kind + 1]).tolist()) for kind in Kind if kind in kinds
         },
     )
-
-
-def _padded(order: Tensor) -> Tensor:
-    """Indices (N,) as (G, GROUP), the last one repeated to fill the last group."""
-    missing = -len(order) % GROUP
-    return torch.cat([order, order[-1:].expand(missing)]).reshape(-1, GROUP)
-
-
-def _tiles(shape: torch.Size, device: torch.device) -> Tensor:
-    """Ray indices (G, GROUP): square tiles of an image (H, W), runs of consecutive rays otherwise."""
-    if len(shape) != 2 or min(shape) < 8:
-        return _padded(torch.arange(shape.numel(), device=device))
-    height, width = shape
-    v = torch.arange(-(-height // 8) * 8, device=device).clamp_max(height - 1)
-    u = torch.arange(-(-width // 8) * 8, device=device).clamp_max(width - 1)
-    index = v[:, None] * width + u
-    return index.reshape(len(v) // 8, 8, len(u) // 8, 8).transpose(1, 2).reshape(-1, GROUP)
-
-
-def _morton_order(points: Tensor) -> Tensor:
-    """Indices (N,) that sort points (N, 3) along a Z-order curve, so that neighbours come together."""
-    low = points.amin(0)
-    extent = (points.amax(0) - low).amax().clamp_min(1e-6)
-    code = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-    cell = ((points - low) / extent * 1023).long()
-    for bit in range(10):
-        for axis in range(3):
-            code |= ((cell[:, axis] >> bit) & 1) << (3 * bit + axis)
-    return torch.argsort(code)
-
-
-def _cones_touch(o: Tensor, d: Tensor, t_max: float, table: _Table) -> Tensor:
-    """(G, N) bool: may a ray of the group meet the primitive? Cone around the rays against sphere."""
-    apex = o.mean(2)
-    spread = (o - apex[:, :, None]).square().sum(1).sqrt().amax(1)
-    length = d.square().sum(1).sqrt()
-    unit = d / length[:, None]
-    axis = torch.nn.functional.normalize(unit.mean(2), dim=1)
-    cos = (unit * axis[:, :, None]).sum(1).amin(1).clamp(-1, 1)
-    sin = (1 - cos * cos).sqrt()
-    v = table.centre - apex[:, None]
-    along = (v * axis[:, None]).sum(2)
-    across = (v - along[..., None] * axis[:, None]).square().sum(2).sqrt()
-    margin = (table.radius + spread[:, None]) * (1 + 1e-4) + 1e-4
-    inside = across * cos[:, None] - along * sin[:, None] <= margin
-    touched = inside & (along >= -margin)
-    if t_max != torch.inf:
-        touched &= along * cos[:, None] <= t_max * length.amax(1)[:, None] + margin
-    return touched | (cos < 0.2)[:, None]  # the test holds for narrow cones
 
 
 def _nearest(
