@@ -20,7 +20,7 @@ REQUIREMENTS = [
     "pyyaml>=5.4",
     "scipy>=1.8",
     "tqdm>=4.57",
-    "rosbags>=0.10",
+    "rosbags>=0.11.9",
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],

@@ -53,7 +53,7 @@ class BagSource:
         self._bag = BagFile(path)
         self._config = config or InputConfig()
         self._labels = _label_folder(labels_dir)
-        self.name = self._bag.path.stem
+        self.name = self._bag.path.name if self._bag.path.is_dir() else self._bag.path.stem
         self.drops: Counter[str] = Counter()
         self.last_message: dict[str, str] = {}
         self.label_space = self._labels.labels.name if self._labels else None

@@ -341,7 +341,7 @@ def test_files_that_are_no_bag_are_refused(tmp_path, name, content):
         BagSource(tmp_path / name)
 
 
-def test_truncated_sqlite_is_refused_or_read_as_far_as_it_goes(tmp_path):
+def test_truncated_sqlite_is_refused(tmp_path):
     write_bag(ListSource(FRAMES), tmp_path / "bag", storage="sqlite3")
     (file,) = (tmp_path / "bag").glob("*.db3")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
