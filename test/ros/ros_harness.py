@@ -1,0 +1,144 @@
+"""A node in a process of its own, and a listener on its topics."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+ROOT = Path(__file__).resolve().parents[2]
+_DOMAINS = itertools.cycle(range(2, 100))
+
+
+def new_domain() -> int:
+    """A domain that no other test of this run listens on."""
+    return (os.getpid() + next(_DOMAINS)) % 99 + 1
+
+
+class NodeProcess:
+    """The mapper node, started as users start it, until `stop`.
+
+    Args:
+        domain: ROS_DOMAIN_ID.
+        parameters: by name.
+        remaps: input topics.
+        log: file for its output.
+        ready: wait until it says so.
+        extra: further ROS arguments.
+    """
+
+    def __init__(
+        self,
+        domain: int,
+        parameters: dict[str, Any],
+        remaps: dict[str, str],
+        log: Path,
+        ready: bool = True,
+        extra: tuple[str, ...] = (),
+    ) -> None:
+        arguments = [sys.executable, "-m", "gnesf_ros.node", "--ros-args", *extra]
+        for name, value in {"cpu_threads": 1, **parameters}.items():
+            arguments += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
+        for old, new in remaps.items():
+            arguments += ["-r", f"{old}:={new}"]
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        self._log_path = log
+        with open(log, "wb") as out:
+            self.process = subprocess.Popen(arguments, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=ROOT)
+        if ready:
+            self.wait_for_log("ready:", 60)
+
+    @property
+    def log(self) -> str:
+        """Everything it printed."""
+        return self._log_path.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, timeout_s: float = 20.0) -> None:
+        """Wait for a line with `text`."""
+        end = time.monotonic() + timeout_s
+        while text not in self.log:
+            assert self.process.poll() is None, f"the node ended with {self.process.poll()}:\n{self.log}"
+            assert time.monotonic() < end, f"no {text!r} within {timeout_s} s:\n{self.log}"
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGINT, timeout_s: float = 30.0) -> int:
+        """Send a signal and give the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the node did not end after {how.name}:\n{self.log}") from None
+
+    def kill(self) -> None:
+        """End it if it still runs, whatever happened."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def play(bag: Path, domain: int, *arguments: str) -> None:
+    """`gnesf play`, in a process, to the end."""
+    command = [sys.executable, "-m", "gnesf_model.cli", "play", str(bag), *arguments]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class Peer:
+    """A node in this process, spinning in a thread, that listens and publishes."""
+
+    def __init__(self, domain: int, name: str = "peer") -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node: Node = rclpy.create_node(name, context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+        self.received: dict[str, list[Any]] = {}
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            while self.context.ok():
+                self._executor.spin_once(timeout_sec=0.05)
+
+    def listen(self, kind: type, topic: str, qos: QoSProfile | int = 200) -> list[Any]:
+        """A list that fills with the topic's messages."""
+        messages: list[Any] = []
+        self.node.create_subscription(kind, topic, messages.append, qos)
+        self._executor.wake()
+        return messages
+
+    def wait(self, condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+        """Wait until the condition gives something true, and return that."""
+        end = time.monotonic() + timeout_s
+        while not (found := condition()):
+            assert time.monotonic() < end, f"waited {timeout_s} s in vain for {what}"
+            time.sleep(0.02)
+        return found
+
+    def matched(self, publisher: Any, count: int = 1) -> None:
+        """Wait until a publisher has subscribers."""
+        self.wait(lambda: publisher.get_subscription_count() >= count, f"a subscriber of {publisher.topic_name}")
+
+    def close(self) -> None:
+        """Stop spinning and leave."""
+        self.context.try_shutdown()
+        self._thread.join(5)
