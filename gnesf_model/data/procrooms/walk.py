@@ -152,9 +152,11 @@ def _plan(scene: Scene, floor: _Floor, rng: np.random.Generator, duration_s: flo
                 between = [eye + f * (new_eye - eye), yaw + f * (new_yaw - yaw), pitch + f * (new_pitch - pitch)]
                 marks.append([time + f * needed, *floor.xy[c], *between])
         time += needed
-        looking = (turn < np.deg2rad(30)) & (np.hypot(*offset.T) < 4.0)
+        offset = targets[:, :2] - floor.xy[goal]
+        aside = np.abs(_wrap(np.arctan2(offset[:, 1], offset[:, 0]) - new_yaw))
+        looking = (aside < np.deg2rad(25)) & (np.hypot(*offset.T) < 4.5)
         seen[choice] += 1.0
-        seen[looking] += 0.2
+        seen[looking] += 0.6
         cell, eye, yaw, pitch = goal, new_eye, new_yaw, new_pitch
     return np.array(marks)
 
