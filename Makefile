@@ -17,10 +17,11 @@ PYTEST := tools/in_workspace.sh $(VENV)/bin/python -m pytest
 LOCKED := flock $(CURDIR)/Makefile
 
 # What the environment is made from: another Python or another torch gives another name, and so a new environment.
-PYTHON_FOUND := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2], sys.base_prefix)' 2>/dev/null)
-CHOICE := $(shell echo '$(PYTHON_FOUND) $(TORCH) $(TORCH_INDEX)' | cksum | cut -d' ' -f1)
+WHICH_PYTHON := $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2], sys.base_prefix)' 2>/dev/null
+WHICH_CHOICE := { echo '$(TORCH) $(TORCH_INDEX)'; $(WHICH_PYTHON); } | cksum | cut -d' ' -f1
+CHOICE := $(shell $(WHICH_CHOICE))
 ENVIRONMENT := .venv/ready-$(CHOICE)
-CONSTRAINTS := $(wildcard constraints/py$(firstword $(PYTHON_FOUND)).txt)
+CONSTRAINTS := $(wildcard constraints/py$(firstword $(shell $(WHICH_PYTHON))).txt)
 WORKSPACE := install/.ready
 # Folders are listed too: their time changes when a file is removed.
 SOURCES := package.xml CMakeLists.txt tools/ros_executable.py.in \
@@ -33,7 +34,8 @@ setup: $(WORKSPACE)
 $(ENVIRONMENT): setup.py package.xml $(CONSTRAINTS) tools/ros_jazzy.txt tools/venv.sh tools/wheel_cmake.py tools/tf2_msgs.sh
 	@tools/system_packages.sh $(PYTHON)
 	@$(LOCKED) tools/venv.sh $(VENV) $(PYTHON) '$(TORCH)' '$(TORCH_INDEX)'
-	@rm -f .venv/ready-* && touch $@
+	@# Two names, because they differ where Python itself was missing when make began.
+	@rm -f .venv/ready-* && touch $@ .venv/ready-$$($(WHICH_CHOICE))
 
 $(WORKSPACE): $(ENVIRONMENT) $(SOURCES)
 	@$(LOCKED) tools/workspace.sh $(VENV)
