@@ -23,6 +23,8 @@ from rclpy.qos import QoSProfile
 ROOT = Path(__file__).resolve().parents[2]
 _DOMAINS = itertools.cycle(range(2, 100))
 
+_NUMBERS = itertools.count()
+
 
 def new_domain() -> int:
     """A domain that no other test of this run listens on."""
@@ -104,10 +106,10 @@ def play(bag: Path, domain: int, *arguments: str) -> None:
 class Peer:
     """A node in this process, spinning in a thread, that listens and publishes."""
 
-    def __init__(self, domain: int, name: str = "peer") -> None:
+    def __init__(self, domain: int) -> None:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
-        self.node: Node = rclpy.create_node(name, context=self.context)
+        self.node: Node = rclpy.create_node(f"peer_{next(_NUMBERS)}", context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)

@@ -214,7 +214,7 @@ def test_best_effort_subscribers_are_served_too(run: Run) -> None:
 
 
 def test_who_comes_late_gets_legend_cloud_and_status(run: Run) -> None:
-    late = Peer(run.domain, "late")
+    late = Peer(run.domain)
     try:
         legends = late.listen(Legend, "/gnesf/semantic/legend", qos.latched())
         clouds = late.listen(PointCloud2, "/gnesf/semantic_cloud", qos.latched())
