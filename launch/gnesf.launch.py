@@ -40,6 +40,14 @@ REMAPPINGS = {
     "pose": "pose_topic",
     "odom": "odom_topic",
 }
+OUTPUTS = ("semantic_cloud", "semantic_overlay/image_raw")
+
+
+def rviz_remappings(value: dict[str, str]) -> list[tuple[str, str]]:
+    """Absolute names in gnesf.rviz to those of this launch."""
+    namespace = "/".join(["", *(part for part in value["namespace"].split("/") if part)])
+    outputs = [(f"/gnesf/{topic}", f"{namespace}/gnesf/{topic}") for topic in OUTPUTS]
+    return outputs + [(f"/{name}", value[argument]) for name, argument in REMAPPINGS.items()]
 
 
 def start(context: LaunchContext) -> list[Node]:
@@ -48,6 +56,7 @@ def start(context: LaunchContext) -> list[Node]:
     overrides = {parameter: value[name] for name, parameter in PARAMETERS.items() if value[name]}
     simulated = value["use_sim_time"].lower() in ("true", "1")
     environment = middleware.environment(context.environment)
+    fixed_frame = ["--fixed-frame", value["global_frame"]] if value["global_frame"] else []
     return [
         Node(
             package="gnesf_ros",
@@ -66,8 +75,9 @@ def start(context: LaunchContext) -> list[Node]:
             executable="rviz2",
             name="rviz",
             namespace=value["namespace"],
-            arguments=["-d", PathJoinSubstitution([SHARE, "config", "gnesf.rviz"])],
+            arguments=["-d", PathJoinSubstitution([SHARE, "config", "gnesf.rviz"]), *fixed_frame],
             parameters=[{"use_sim_time": simulated}],
+            remappings=rviz_remappings(value),
             additional_env=environment,
             condition=IfCondition(LaunchConfiguration("rviz")),
         ),

@@ -58,7 +58,7 @@ class NodeProcess:
         for old, new in remaps.items():
             arguments += ["-r", f"{old}:={new}"]
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        self._log_path = log
+        self._log_path, self.domain = log, domain
         with open(log, "wb") as out:
             self.process = subprocess.Popen(arguments, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=ROOT)
         if ready:

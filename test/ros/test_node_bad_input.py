@@ -76,6 +76,7 @@ class Bench:
         self.statuses = self.peer.listen(MapperStatus, "/gnesf/status", qos.latched())
         self.clouds = self.peer.listen(PointCloud2, "/gnesf/semantic_cloud", qos.latched())
         self.diagnostics = self.peer.listen(DiagnosticArray, "/diagnostics")
+        self.peer.wait(lambda: self.statuses, "the node's first status")
         self.camera = Camera(self.peer, list(BagSource(room / "bag")))
 
     def drops(self) -> dict[str, int]:
@@ -215,7 +216,6 @@ def test_under_overload_the_newest_frame_wins(tmp_path: Path) -> None:
     ros_recording.write_bag(recording, room / "bag", labels_dir=room / "labels")
     bench = Bench(room, tmp_path / "log")
     try:
-        bench.peer.wait(lambda: bench.statuses, "the node's first status")
         for _ in bench.camera.frames:
             bench.camera.send()
             time.sleep(0.01)

@@ -1,0 +1,119 @@
+"""What live systems do: best-effort and compressed cameras, mismatched QoS, clocks that jump back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from gnesf_msgs.msg import MapperStatus
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_harness import NodeProcess, Peer, new_domain, play
+from ros_recording import FRAMES, OPTICAL, REMAPS
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from gnesf_model.data.bag import BagSource
+from gnesf_model.geometry import quaternion_from_pose
+from gnesf_ros import qos
+from gnesf_ros.conversions import camera_info_message, header, image_message
+
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def send_all(room: Path, peer: Peer, compressed: bool, going: Callable[[], bool]) -> None:
+    """The recording as a camera driver with sensor QoS sends it, at 20 Hz."""
+    color_type, color_topic = Image, "/camera/color/image_raw"
+    if compressed:
+        color_type, color_topic = CompressedImage, "/camera/color/image_raw/compressed"
+    kinds: list[tuple[type, str]] = [
+        (CameraInfo, "/camera/color/camera_info"),
+        (PoseStamped, "/pose"),
+        (Image, "/camera/depth/image_raw"),
+        (color_type, color_topic),
+    ]
+    publishers = [peer.node.create_publisher(kind, topic, BEST_EFFORT) for kind, topic in kinds]
+    time.sleep(1.0)
+    for frame in BagSource(room / "bag"):
+        head = header(frame.stamp_ns, OPTICAL)
+        pose = PoseStamped(header=header(frame.stamp_ns, "odom"))
+        p, q = pose.pose.position, pose.pose.orientation
+        p.x, p.y, p.z = frame.world_T_cam[:3, 3].tolist()
+        q.x, q.y, q.z, q.w = quaternion_from_pose(frame.world_T_cam).tolist()
+        color: Any = image_message(frame.rgb, head)
+        if compressed:
+            jpeg = cv2.imencode(".jpg", frame.rgb[..., ::-1])[1]
+            color = CompressedImage(header=head, format="jpeg", data=np.ascontiguousarray(jpeg).tobytes())
+        messages = (camera_info_message(frame.camera, head), pose, image_message(frame.depth, head), color)
+        for publisher, message in zip(publishers, messages):
+            publisher.publish(message)
+        time.sleep(0.05)
+        if not going():
+            return
+
+
+def started(room: Path, log: Path, **parameters: Any) -> tuple[NodeProcess, Peer, list, list]:
+    domain = new_domain()
+    node = NodeProcess(domain, {"segmenter.model": f"oracle:{room / 'labels'}", **parameters}, REMAPS, log)
+    peer = Peer(domain)
+    statuses = peer.listen(MapperStatus, "/gnesf/status", qos.latched())
+    diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+    peer.wait(lambda: statuses, "the node's first status")
+    return node, peer, statuses, diagnostics
+
+
+def test_a_best_effort_compressed_camera_is_mapped(room_bag: Path, tmp_path: Path) -> None:
+    """The compressed topic follows the remapping of the raw one, as image_transport does it."""
+    node, peer, statuses, _ = started(room_bag, tmp_path / "log", **{"node.image_transport": "compressed"})
+    try:
+        send_all(room_bag, peer, True, lambda: statuses[-1].frames_processed < 5)
+        peer.wait(lambda: statuses[-1].frames_processed >= 5, "five frames")
+    finally:
+        peer.close()
+        node.kill()
+
+
+def test_a_publisher_whose_qos_does_not_match_is_named(room_bag: Path, tmp_path: Path) -> None:
+    """queue: all subscribes reliably; a best-effort camera cannot serve that."""
+    node, peer, statuses, diagnostics = started(room_bag, tmp_path / "log", **{"node.queue": "all"})
+    try:
+        send_all(room_bag, peer, False, lambda: "is not heard" not in node.log)
+        node.wait_for_log("/camera/color/image_raw is not heard: its reliability does not match")
+        wanted = "/camera/color/image_raw: the reliability of its publisher and of this node do not match"
+        peer.wait(
+            lambda: any(
+                wanted in s.message for d in diagnostics for s in d.status if s.level == DiagnosticStatus.ERROR
+            ),
+            "the diagnostics to say so",
+        )
+        assert statuses[-1].frames_received == 0
+    finally:
+        peer.close()
+        node.kill()
+
+
+def test_a_bag_that_loops_is_mapped_again(room_bag: Path, tmp_path: Path) -> None:
+    node, peer, statuses, _ = started(room_bag, tmp_path / "log", use_sim_time=True)
+    try:
+        for _ in range(2):
+            play(room_bag / "bag", node.domain, "--rate", "2")
+        peer.wait(lambda: statuses[-1].frames_processed > 1.5 * FRAMES, "frames of the second round", 10)
+    finally:
+        peer.close()
+        node.kill()
+
+
+def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) -> None:
+    node, peer, _, diagnostics = started(room_bag, tmp_path / "log", use_sim_time=True)
+    try:
+        wanted = "use_sim_time is true, but nothing comes on /clock"
+        peer.wait(lambda: any(wanted in s.message for d in diagnostics for s in d.status), "the diagnostics to say so")
+        topic = "no message on /camera/color/image_raw: nobody publishes it"
+        assert any(topic in s.message for d in diagnostics for s in d.status)
+    finally:
+        peer.close()
+        node.kill()
