@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -20,9 +21,8 @@ from rosbags.interfaces import Connection, QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
 from gnesf_model.data.bag_file import BagFile
-from gnesf_model.data.messages import DEPTH_ENCODINGS
 from gnesf_model.frame import FrameDropped
-from gnesf_ros import conversions
+from gnesf_ros import stamps
 from gnesf_ros.progress import NodeProgress
 
 logger = logging.getLogger(__name__)
@@ -152,26 +152,26 @@ class BagPlayer:
         """
         self._wait_for_subscribers()
         while rclpy.ok():
-            count, last_ns = self._play_once()
+            count = self._play_once()
             if not self._options.loop or not rclpy.ok():
                 break
         if rclpy.ok() and self._progress:
-            self._progress.wait(lambda: self._progress.done, lambda: self._pause(last_ns))
+            self._progress.wait(lambda: self._progress.done or not rclpy.ok(), self._pause)
             logger.info("%s has dealt with all %d images", self._progress.name, self._progress.sent)
         elif rclpy.ok():
             for publisher in self._publishers.values():  # what is on the way arrives before the publishers go
-                self._flush(publisher)
+                publisher.wait_for_all_acked(Duration(seconds=2))
         logger.info("played %d messages of %s", count, self._bag.path)
 
-    def _play_once(self) -> tuple[int, int]:
-        """Play from start to end; how many messages, and the last one's time."""
-        rate, count, stamp_ns = self._options.rate, 0, 0
+    def _play_once(self) -> int:
+        """Play from start to end; how many messages that were."""
+        rate, count = self._options.rate, 0
         began_s, began_ns = time.monotonic(), None
         for connection, stamp_ns, raw in self._messages():
             if began_ns is None:
                 began_ns = stamp_ns
             if connection.topic in self._images:
-                began_s += self._wait_for_room(stamp_ns)
+                began_s += self._wait_for_room()
             due_s = began_s + (stamp_ns - began_ns) * 1e-9 / rate if rate else time.monotonic()
             while (left_s := due_s - time.monotonic()) > 0:
                 self._tick(stamp_ns - int(left_s * rate * 1e9))
@@ -179,15 +179,14 @@ class BagPlayer:
             self._tick(stamp_ns)
             self._publishers[connection.topic].publish(bytes(raw))
             count += 1
-            if connection.topic in self._images and self._progress:
-                self._progress.sent += 1
             if self._progress:
+                self._progress.sent += connection.topic in self._images
                 self._executor.spin_once(timeout_sec=0)
             if not rclpy.ok():
                 break
         if not count:
             raise ValueError(f"{self._bag.path} has no message between --start and --start + --duration")
-        return count, stamp_ns
+        return count
 
     def _messages(self) -> Iterator[tuple[Connection, int, bytes]]:
         """Messages within the time to play; static transforms from before it come first."""
@@ -205,14 +204,14 @@ class BagPlayer:
         except FrameDropped as error:
             logger.warning("%s", error)
 
-    def _wait_for_room(self, stamp_ns: int) -> float:
+    def _wait_for_room(self) -> float:
         """Wait until another image may be sent; how many seconds that took."""
         if self._progress is None or self._progress.in_flight < self._options.outstanding:
             return 0.0
         start_s = time.monotonic()
         self._progress.wait(
             lambda: self._progress.in_flight < self._options.outstanding or not rclpy.ok(),
-            lambda: self._executor.spin_once(timeout_sec=_CLOCK_PERIOD_S),
+            self._pause,
         )
         return time.monotonic() - start_s
 
@@ -255,27 +254,25 @@ class BagPlayer:
         name = (self._options.remaps or {}).get(connection.topic, connection.topic)
         profile = play_profile(connection, reliable=self._progress is not None)
         self._publishers[connection.topic] = self._node.create_publisher(kind, name, profile)
-        if connection.msgtype in IMAGES:
-            first = self._bag.first(connection)
-            described = getattr(first, "encoding", getattr(first, "format", ""))
-            if described not in DEPTH_ENCODINGS and "compressedDepth" not in described:
-                self._images.add(connection.topic)
+        if self._progress and connection.msgtype in IMAGES and self._is_color(connection):
+            self._images.add(connection.topic)
+
+    def _is_color(self, connection: Connection) -> bool:
+        from gnesf_model.data.messages import DEPTH_ENCODINGS  # torch comes with it: only where it is needed
+
+        first = self._bag.first(connection)
+        described = getattr(first, "encoding", getattr(first, "format", ""))
+        return described not in DEPTH_ENCODINGS and "compressedDepth" not in described
 
     def _tick(self, now_ns: int) -> None:
         """Publish /clock, at most every 10 ms, where time moves."""
         now_s = time.monotonic()
         if self._clock is not None and now_s - self._clock_sent_s >= _CLOCK_PERIOD_S:
-            self._clock.publish(Clock(clock=conversions.time_message(now_ns)))
+            self._clock.publish(Clock(clock=stamps.time_message(now_ns)))
             self._clock_sent_s = now_s
 
-    def _pause(self, now_ns: int) -> None:
+    def _pause(self) -> None:
         self._executor.spin_once(timeout_sec=_CLOCK_PERIOD_S)
-
-    @staticmethod
-    def _flush(publisher: Publisher) -> None:
-        from rclpy.duration import Duration
-
-        publisher.wait_for_all_acked(Duration(seconds=2))
 
     @staticmethod
     def _check(options: PlayOptions, bag: BagFile) -> None:

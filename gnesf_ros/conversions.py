@@ -6,7 +6,6 @@ from array import array
 
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Time
 from gnesf_msgs.msg import Legend, LegendClass
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
@@ -34,17 +33,6 @@ _FIELDS = [
         ("confidence", 20, PointField.FLOAT32),
     )
 ]
-
-
-def time_message(stamp_ns: int) -> Time:
-    """Nanoseconds as builtin_interfaces/Time."""
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    return Time(sec=sec, nanosec=nanosec)
-
-
-def header(stamp_ns: int, frame_id: str) -> Header:
-    """std_msgs/Header of a stamp in nanoseconds and a frame."""
-    return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
 
 
 def fill(data: np.ndarray) -> array:
@@ -101,7 +89,7 @@ def cloud_message(surface: LabelledPoints, labels: LabelSpace, head: Header) -> 
     cloud["x"], cloud["y"], cloud["z"] = surface.points.T
     cloud["rgb"] = packed[surface.labels]
     cloud["label"] = surface.labels
-    cloud["confidence"] = surface.confidence
+    cloud["confidence"] = np.minimum(surface.confidence, 1.0)  # a quotient of sums may round to a little more
     return PointCloud2(
         header=head,
         height=1,

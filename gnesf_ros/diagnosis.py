@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from gnesf_model.mapper import SemanticMapper
-from gnesf_ros import conversions
+from gnesf_ros import stamps
 from gnesf_ros.inputs import FrameInput, Topic
 from gnesf_ros.mapping import MapState
 from gnesf_ros.worker import Worker
@@ -59,7 +59,7 @@ class Diagnosis:
         self._log(level, text, drops, messages)
         name = self._node.get_fully_qualified_name().lstrip("/")
         return DiagnosticArray(
-            header=conversions.header(self._node.get_clock().now().nanoseconds, ""),
+            header=stamps.header(self._node.get_clock().now().nanoseconds, ""),
             status=[
                 _status(f"{name}: input", level, text, self._input_values(drops)),
                 _status(f"{name}: mapping", *self._mapping_words(state), self._mapping_values(state)),

@@ -15,7 +15,7 @@ from rclpy.logging import get_logger
 from rclpy.utilities import remove_ros_args
 
 from gnesf_model.build import build_mapper
-from gnesf_ros import conversions, log_bridge
+from gnesf_ros import log_bridge, stamps
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
 from gnesf_ros.mapping import Mapping
@@ -97,7 +97,7 @@ class GnesfNode:
         drops, _ = self._diagnosis.drops()
         reasons = sorted(drops)
         status = MapperStatus(
-            header=conversions.header(state.stamp_ns, self._global_frame),
+            header=stamps.header(state.stamp_ns, self._global_frame),
             state=MapperStatus.MAPPING if state.processed else MapperStatus.WAITING,
             frames_received=self._input.topics["color"].received,
             frames_processed=state.processed,

@@ -14,7 +14,7 @@ from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.segment.segmenter import Segmentation
-from gnesf_ros import conversions, qos
+from gnesf_ros import conversions, qos, stamps
 
 
 class Publishers:
@@ -40,7 +40,7 @@ class Publishers:
     def legend(self) -> None:
         """What the label values mean; kept for late subscribers."""
         now = self._node.get_clock().now().nanoseconds
-        self._legend.publish(conversions.legend_message(self._labels, conversions.header(now, "")))
+        self._legend.publish(conversions.legend_message(self._labels, stamps.header(now, "")))
 
     def frame(self, frame: Frame, segmentation: Segmentation, frame_id: str) -> None:
         """Semantic images of one frame, with the colour image's stamp, frame and size."""
@@ -51,7 +51,7 @@ class Publishers:
         ]
         if not wanted:
             return
-        head = conversions.header(frame.stamp_ns, frame_id)
+        head = stamps.header(frame.stamp_ns, frame_id)
         labels, confidence = conversions.semantic_images(segmentation, frame.camera)
         for publisher in wanted:
             if publisher is self._semantic:
@@ -71,7 +71,7 @@ class Publishers:
 
     def cloud(self, surface: LabelledPoints, stamp_ns: int) -> None:
         """The labelled surface, with the stamp of the newest frame in it."""
-        head = conversions.header(stamp_ns, self._global_frame)
+        head = stamps.header(stamp_ns, self._global_frame)
         self._cloud.publish(conversions.cloud_message(surface, self._labels, head))
 
     def status(self, message: MapperStatus) -> None:

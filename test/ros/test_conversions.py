@@ -16,10 +16,10 @@ from gnesf_model.frame import Camera
 from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.segment.segmenter import Segmentation
-from gnesf_ros import conversions
+from gnesf_ros import conversions, stamps
 
 SPACE = LabelSpace.load("scannet20")
-HEAD = conversions.header(1_700_000_000_123_456_789, "camera")
+HEAD = stamps.header(1_700_000_000_123_456_789, "camera")
 
 
 def test_stamps_keep_every_nanosecond() -> None:

@@ -23,7 +23,8 @@ from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.frame import Frame
 from gnesf_model.geometry import quaternion_from_pose
 from gnesf_ros import qos
-from gnesf_ros.conversions import camera_info_message, header, image_message, time_message
+from gnesf_ros.conversions import camera_info_message, image_message
+from gnesf_ros.stamps import header, time_message
 
 
 class Camera:

@@ -20,7 +20,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from gnesf_model.data.bag import BagSource
 from gnesf_model.geometry import quaternion_from_pose
 from gnesf_ros import qos
-from gnesf_ros.conversions import camera_info_message, header, image_message
+from gnesf_ros.conversions import camera_info_message, image_message
+from gnesf_ros.stamps import header
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
