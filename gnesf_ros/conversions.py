@@ -109,26 +109,39 @@ def legend_message(labels: LabelSpace, head: Header) -> Legend:
     return Legend(header=head, label_space=labels.name, classes=classes)
 
 
-def semantic_images(segmentation: Segmentation, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and confidence of an image at its own size, each pixel that of its 4x4 block.
+class SemanticImages:
+    """What a segmentation looks like at the size of its image: each pixel is that of its 4x4 block.
 
-    Returns:
+    Args:
+        segmentation: of the image.
+        camera: its size.
+
+    Attributes:
         labels: (H, W) uint8, 255 = unlabelled.
-        confidence: (H, W) uint8, probability times 255; 0 where unlabelled.
     """
-    labels, probability = argmax_labels(segmentation)
-    confidence = np.rint(probability * 255.0).astype(np.uint8)
-    confidence[labels == UNKNOWN] = 0
-    return _upsampled(labels, camera), _upsampled(confidence, camera)
 
+    def __init__(self, segmentation: Segmentation, camera: Camera) -> None:
+        self._space, self._camera = segmentation.labels, camera
+        self._grid, self._probability = argmax_labels(segmentation)
+        self.labels = self._upsampled(self._grid)
 
-def overlay(rgb: np.ndarray, labels: np.ndarray, space: LabelSpace) -> np.ndarray:
-    """(H, W, 3) uint8: colour and label colour half and half, plain colour where unlabelled."""
-    mixed = cv2.addWeighted(np.ascontiguousarray(rgb), 0.5, space.colors[labels], 0.5, 0.0)
-    return np.where((labels == UNKNOWN)[..., None], rgb, mixed)
+    def confidence(self) -> np.ndarray:
+        """(H, W) uint8, probability times 255; 0 where unlabelled."""
+        confidence = np.rint(self._probability * 255.0).astype(np.uint8)
+        confidence[self._grid == UNKNOWN] = 0
+        return self._upsampled(confidence)
 
+    def color(self) -> np.ndarray:
+        """(H, W, 3) uint8 colours of the labels, black where unlabelled."""
+        return self._upsampled(self._space.colors[self._grid])
 
-def _upsampled(grid: np.ndarray, camera: Camera) -> np.ndarray:
-    size = (grid.shape[1] * STRIDE, grid.shape[0] * STRIDE)
-    full = cv2.resize(grid, size, interpolation=cv2.INTER_NEAREST)
-    return np.ascontiguousarray(full[: camera.height, : camera.width])
+    def overlay(self, rgb: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8: image and label colour half and half, the plain image where unlabelled."""
+        rgb = np.ascontiguousarray(rgb)
+        unlabelled = self._upsampled((self._grid == UNKNOWN).astype(np.uint8))
+        return cv2.addWeighted(rgb, 0.5, cv2.copyTo(rgb, unlabelled, self.color()), 0.5, 0.0)
+
+    def _upsampled(self, grid: np.ndarray) -> np.ndarray:
+        size = (grid.shape[1] * STRIDE, grid.shape[0] * STRIDE)
+        full = cv2.resize(grid, size, interpolation=cv2.INTER_NEAREST)
+        return np.ascontiguousarray(full[: self._camera.height, : self._camera.width])

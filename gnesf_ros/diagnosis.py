@@ -75,8 +75,9 @@ class Diagnosis:
                 return DiagnosticStatus.WARN, "; ".join(faults)
             source = self._inputs.assembler.pose_source
             return DiagnosticStatus.OK, f"mapping at {state.rate_hz:.1f} Hz, poses from {source}"
-        if self._worker.pending:
-            return DiagnosticStatus.WARN, "the mapper has been busy with one frame for seconds"
+        if busy_s := self._worker.busy_s:
+            slow = DiagnosticStatus.WARN if busy_s > PATIENCE_S else DiagnosticStatus.OK
+            return slow, f"mapping one frame since {busy_s:.1f} s"
         problems = self._problems() + faults
         if now - self._started_s < PATIENCE_S:
             return DiagnosticStatus.WARN, "waiting for input: " + ("; ".join(problems) or "nothing came yet")

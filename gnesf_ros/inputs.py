@@ -101,6 +101,9 @@ class FrameInput:
 
     def poll(self) -> None:
         """Pass on what is complete by now, and give up on what waited too long."""
+        self._guarded("the frame", self._poll)
+
+    def _poll(self) -> None:
         if self.assembler.pose_source is None and self.topics["color"].received:
             self._settle_pose_source()
         if not self._every_frame:
@@ -152,23 +155,19 @@ class FrameInput:
         return resolved if resolved != untouched else f"{self._node.resolve_topic_name(raw)}/compressed"
 
     def _subscribe(self, role: str, kind: type, name: str, profile: QoSProfile, take: Callable[[Any], None]) -> None:
-        topic, node_logger = Topic(role, self._node.resolve_topic_name(name)), self._node.get_logger()
+        topic = Topic(role, self._node.resolve_topic_name(name))
         self.topics[role] = topic
 
         def on_message(msg: Any) -> None:
             topic.received += 1
             topic.last_s = time.monotonic()
             self._ended = False
-            try:
-                take(msg)
-                self.poll()
-            except Exception as error:  # no message may end the node
-                self.assembler.drop(FrameDropped("internal_error", f"{topic.name}: {type(error).__name__}: {error}"))
-                node_logger.error(f"internal error, a message of {topic.name} is lost:\n{traceback.format_exc()}")
+            self._guarded(f"a message of {topic.name}", take, msg)
+            self.poll()
 
         def on_incompatible(event: Any) -> None:
             topic.incompatible = qos_policy_name_from_kind(event.last_policy_kind).lower()
-            node_logger.warning(
+            self._node.get_logger().warning(
                 f"a publisher of {topic.name} is not heard: its {topic.incompatible} does not match (ours: "
                 f"{_words(profile)}); change it there, or here with qos_overrides.{topic.name}.subscription"
             )
@@ -181,6 +180,14 @@ class FrameInput:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible),
         )
+
+    def _guarded(self, what: str, action: Callable[..., None], *arguments: Any) -> None:
+        """Count and log an unexpected error: no message may end the node."""
+        try:
+            action(*arguments)
+        except Exception as error:
+            self.assembler.drop(FrameDropped("internal_error", f"{what}: {type(error).__name__}: {error}"))
+            self._node.get_logger().error(f"internal error, {what} is lost:\n{traceback.format_exc()}")
 
     def _on_color(self, msg: Any) -> None:
         self.color_frame = msg.header.frame_id

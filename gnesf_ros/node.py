@@ -118,9 +118,10 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = sys.argv if args is None else [NAME, *args]
     parser = argparse.ArgumentParser(prog="gnesf_node", description="Parameters: config/gnesf.yaml.")
     parser.parse_args(remove_ros_args(arguments)[1:])
-    gnesf = None
+    gnesf, initialised = None, False
     try:
         rclpy.init(args=arguments)
+        initialised = True
         gnesf = GnesfNode()
         executor = SingleThreadedExecutor()
         executor.add_node(gnesf.node)
@@ -128,6 +129,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if initialised and not rclpy.ok():
+            return 0  # a signal came while something was being published or loaded
         get_logger(NAME).fatal(" ".join(str(error).split()))
         return 1
     finally:

@@ -44,25 +44,19 @@ class Publishers:
 
     def frame(self, frame: Frame, segmentation: Segmentation, frame_id: str) -> None:
         """Semantic images of one frame, with the colour image's stamp, frame and size."""
-        wanted = [
-            publisher
-            for publisher in (self._semantic, self._confidence, self._color, self._overlay)
-            if publisher.get_subscription_count()
-        ]
+        makers = {
+            self._semantic: lambda images: images.labels,
+            self._confidence: lambda images: images.confidence(),
+            self._color: lambda images: images.color(),
+            self._overlay: lambda images: images.overlay(frame.rgb),
+        }
+        wanted = [publisher for publisher in makers if publisher.get_subscription_count()]
         if not wanted:
             return
         head = stamps.header(frame.stamp_ns, frame_id)
-        labels, confidence = conversions.semantic_images(segmentation, frame.camera)
+        images = conversions.SemanticImages(segmentation, frame.camera)
         for publisher in wanted:
-            if publisher is self._semantic:
-                pixels = labels
-            elif publisher is self._confidence:
-                pixels = confidence
-            elif publisher is self._color:
-                pixels = self._labels.colors[labels]
-            else:
-                pixels = conversions.overlay(frame.rgb, labels, self._labels)
-            publisher.publish(conversions.image_message(pixels, head))
+            publisher.publish(conversions.image_message(makers[publisher](images), head))
 
     @property
     def cloud_wanted(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable
@@ -47,7 +48,7 @@ class Worker:
         self._newest_only = queue == "newest"
         self._capacity = 1 if self._newest_only else max_queue
         self._waiting: deque[Frame] = deque()
-        self._busy = False
+        self._busy, self._since_s = False, 0.0
         self._stopping = False
         self._drops: Counter[str] = Counter()
         self._last_message: dict[str, str] = {}
@@ -93,6 +94,12 @@ class Worker:
         with self._changed:
             return len(self._waiting) + self._busy
 
+    @property
+    def busy_s(self) -> float:
+        """How long the frame in work has been there, s; 0 when there is none."""
+        with self._changed:
+            return time.monotonic() - self._since_s if self._busy else 0.0
+
     def drops(self) -> tuple[Counter[str], dict[str, str]]:
         """Frames that never got into the map, by reason, and the latest message of each reason."""
         with self._changed:
@@ -106,7 +113,7 @@ class Worker:
                 if self._stopping:
                     return
                 frame = self._waiting.popleft() if self._waiting else None
-                self._busy = frame is not None
+                self._busy, self._since_s = frame is not None, time.monotonic()
             if frame is None:
                 self._guarded(self._idle)
                 continue

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from gnesf_model.data.bag_file import BagFile
-from gnesf_ros import bag_player, qos
+from gnesf_ros import bag_player, playback, qos
 
 RELIABLE = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -84,7 +84,7 @@ def test_loops_until_it_is_interrupted(room_bag: Path) -> None:
 
 
 def test_recorded_quality_of_service_is_kept(room_bag: Path) -> None:
-    profiles = {c.topic: bag_player.play_profile(c, reliable=False) for c in BagFile(room_bag / "bag").connections}
+    profiles = {c.topic: playback.play_profile(c, reliable=False) for c in BagFile(room_bag / "bag").connections}
     assert profiles["/tf_static"].durability == DurabilityPolicy.TRANSIENT_LOCAL
     assert profiles["/pose"].durability == DurabilityPolicy.VOLATILE
     assert profiles["/pose"].reliability == ReliabilityPolicy.RELIABLE

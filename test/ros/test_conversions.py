@@ -80,24 +80,30 @@ def test_an_empty_cloud_is_a_cloud() -> None:
     assert (message.width, len(message.data)) == (0, 0)
 
 
-def test_semantic_images_have_the_size_of_the_image() -> None:
-    camera = Camera(10, 7, 10.0, 10.0, 5.0, 3.0)
+def small_segmentation() -> tuple[Segmentation, Camera]:
+    """An image of 10x7 pixels with class 4 top left, 7 bottom right and unknown elsewhere."""
     probabilities = torch.zeros(20, 2, 3)
     probabilities[4, 0, 0], probabilities[7, 1, 2], probabilities[2, 0, 1] = 1.0, 0.6, 0.3
-    segmentation = Segmentation(probabilities, torch.zeros(2, 3), SPACE)
-    labels, confidence = conversions.semantic_images(segmentation, camera)
-    assert labels.shape == confidence.shape == (7, 10)
+    return Segmentation(probabilities, torch.zeros(2, 3), SPACE), Camera(10, 7, 10.0, 10.0, 5.0, 3.0)
+
+
+def test_semantic_images_have_the_size_of_the_image() -> None:
+    images = conversions.SemanticImages(*small_segmentation())
+    labels, confidence, color = images.labels, images.confidence(), images.color()
+    assert labels.shape == confidence.shape == color.shape[:2] == (7, 10)
     assert (labels[:4, :4] == 4).all()
     assert (confidence[:4, :4] == 255).all()
     assert (labels[4:, 8:] == 7).all()
     assert (confidence[4:, 8:] == 153).all()
     assert (labels[:4, 4:8] == UNKNOWN).all()  # most of its mass is unknown
     assert (confidence[labels == UNKNOWN] == 0).all()
+    np.testing.assert_array_equal(color, SPACE.colors[labels])
 
 
 def test_the_overlay_leaves_unlabelled_pixels_alone() -> None:
-    rgb = np.full((2, 2, 3), 100, np.uint8)
-    labels = np.array([[3, UNKNOWN], [UNKNOWN, 3]], np.uint8)
-    mixed = conversions.overlay(rgb, labels, SPACE)
-    assert (mixed[0, 1] == 100).all()
-    assert np.abs(mixed[0, 0] - (50 + SPACE.colors[3] / 2)).max() <= 1
+    rgb = np.full((7, 10, 3), 100, np.uint8)
+    images = conversions.SemanticImages(*small_segmentation())
+    mixed = images.overlay(rgb)
+    assert (mixed[images.labels == UNKNOWN] == 100).all()
+    assert np.abs(mixed[0, 0] - (50 + SPACE.colors[4] / 2)).max() <= 1
+    assert (rgb == 100).all()

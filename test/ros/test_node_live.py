@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from gnesf_msgs.msg import MapperStatus
@@ -17,9 +18,10 @@ from ros_harness import NodeProcess, Peer, new_domain, play
 from ros_recording import FRAMES, OPTICAL, REMAPS
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.geometry import quaternion_from_pose
-from gnesf_ros import qos
+from gnesf_ros import inputs, qos
 from gnesf_ros.conversions import camera_info_message, image_message
 from gnesf_ros.stamps import header
 
@@ -118,3 +120,16 @@ def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) 
     finally:
         peer.close()
         node.kill()
+
+
+def test_without_the_type_of_tf_its_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "TFMessage", None)
+    peer = Peer(new_domain())
+    try:
+        config = Config.from_flat({"input.pose_source": "tf"})
+        with pytest.raises(ValueError, match="tf2_msgs is not installed"):
+            inputs.FrameInput(peer.node, config, lambda frame: None, lambda: True)
+        config = Config.from_flat({"input.pose_source": "odom"})
+        assert "tf" not in inputs.FrameInput(peer.node, config, lambda frame: None, lambda: True).topics
+    finally:
+        peer.close()
