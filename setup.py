@@ -21,6 +21,7 @@ REQUIREMENTS = [
     "scipy>=1.8",
     "tqdm>=4.57",
     "rosbags>=0.11.9",
+    "trimesh>=4.0",
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],
