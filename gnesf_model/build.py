@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import cv2
-import torch
-
 from gnesf_model.config import Config
+from gnesf_model.device import set_cpu_threads
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.build import build_segmenter
 from gnesf_model.segment.segmenter import Segmenter
@@ -17,9 +15,7 @@ def build_mapper(config: Config, segmenter: Segmenter | None = None) -> Semantic
     Raises:
         ValueError, OSError, RuntimeError, ImportError: as `build_segmenter` and `SemanticMapper`.
     """
-    if config.cpu_threads:
-        torch.set_num_threads(config.cpu_threads)
-        cv2.setNumThreads(config.cpu_threads)
+    set_cpu_threads(config.cpu_threads)
     if segmenter is None:
         chosen = config.segmenter
         segmenter = build_segmenter(

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from gnesf_model.config import Config
+from gnesf_model.device import torch_device
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
 from gnesf_model.geometry import invert, project, transform
@@ -108,7 +109,7 @@ class SemanticMapper:
         self.config = config
         self.segmenter = segmenter
         self.fusion = fusion or UniformFusion()
-        self.device = resolve_device(config.device)
+        self.device = torch_device(config.device)
         volume, classes = config.volume, len(segmenter.labels)
         attributes = {
             "tsdf": (torch.float32, 1.0),
@@ -291,22 +292,6 @@ class SemanticMapper:
             colors=self.votes.color(rows).cpu().numpy(),
             faces=None if faces is None else faces.int().cpu().numpy(),
         )
-
-
-def resolve_device(device: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` as a torch device.
-
-    Raises:
-        ValueError: cuda is asked for and there is none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "device is cuda, but this torch sees no CUDA GPU: install a CUDA build of torch or use "
-            "device: cpu"
-        )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
 
 
 def _sample(probabilities: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:

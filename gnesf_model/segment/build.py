@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from gnesf_model.device import torch_device
 from gnesf_model.labels import LabelSpace
-from gnesf_model.segment.network import check_input_size, torch_device
+from gnesf_model.segment.network import check_input_size
 from gnesf_model.segment.oracle import LabelFolder, OracleSegmenter
 from gnesf_model.segment.segmenter import Segmenter
 
@@ -55,9 +56,7 @@ def build_segmenter(
     if kind == "oracle":
         folder = rest or labels_dir
         if not folder:
-            raise ValueError(
-                "the segmenter 'oracle' needs a folder of label images; write oracle:DIR"
-            )
+            raise ValueError("the segmenter 'oracle' needs a folder of label images; write oracle:DIR")
         source = LabelFolder(folder, own)
         return OracleSegmenter(source, source.labels, target, device=torch_device(device))
     path = Path(spec).expanduser()

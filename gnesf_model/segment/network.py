@@ -116,9 +116,7 @@ class ClassOutput:
         ValueError: no mapping leads from `own` to `labels`.
     """
 
-    def __init__(
-        self, network: str, own: LabelSpace, labels: LabelSpace | None, device: torch.device
-    ) -> None:
+    def __init__(self, network: str, own: LabelSpace, labels: LabelSpace | None, device: torch.device) -> None:
         self.network = network
         self.own = own
         mapping = LabelMapping.between(own, labels or own)
@@ -170,25 +168,6 @@ class ClassOutput:
         if not self._identity:
             probabilities = torch.einsum("ts,shw->thw", self._matrix, probabilities)
         return Segmentation(probabilities, dynamic, self.labels)
-
-
-def torch_device(device: str) -> torch.device:
-    """The torch device of 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
-
-    Raises:
-        ValueError: another name.
-        RuntimeError: 'cuda' without a usable GPU.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device is {device!r}; expected auto, cpu or cuda")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(
-            "device is 'cuda', but torch sees no CUDA device; install a CUDA build of torch and "
-            "the driver, or use 'auto' or 'cpu'"
-        )
-    return torch.device(device)
 
 
 def check_input_size(size: tuple[int, int] | list[float] | None) -> tuple[int, int] | None:

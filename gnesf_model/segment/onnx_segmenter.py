@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from gnesf_model.device import torch_device
 from gnesf_model.labels import LabelSpace
-from gnesf_model.segment.network import ClassOutput, Resampler, round_to_multiple, torch_device
+from gnesf_model.segment.network import ClassOutput, Resampler, round_to_multiple
 from gnesf_model.segment.segmenter import Segmentation, check_rgb
 from gnesf_model.segment.sidecar import Sidecar
 
@@ -126,10 +127,7 @@ class OnnxSegmenter:
                     "scores and images as float or float16"
                 )
         if len(inputs) > 1:
-            raise ValueError(
-                f"{self._name} needs {len(inputs)} inputs ({', '.join(inputs)}); expected the "
-                "image alone"
-            )
+            raise ValueError(f"{self._name} needs {len(inputs)} inputs ({', '.join(inputs)}); expected the image alone")
         shape = outputs[sidecar.output_name].shape
         channels = shape[1 if sidecar.output_layout == "NCHW" else -1] if len(shape) == 4 else None
         if isinstance(channels, int):
@@ -143,9 +141,7 @@ class OnnxSegmenter:
         try:
             self(np.full((height, width, 3), 127, np.uint8))
         except RuntimeError as error:
-            raise ValueError(
-                f"{self._sidecar.path} does not describe {self._name}: {error}"
-            ) from error
+            raise ValueError(f"{self._sidecar.path} does not describe {self._name}: {error}") from error
 
     def _run(self, rgb: np.ndarray) -> torch.Tensor:
         """(C, rows, columns) raw output, on the device."""
@@ -157,9 +153,7 @@ class OnnxSegmenter:
         try:
             (scores,) = self._session.run([sidecar.output_name], {sidecar.input_name: image[None]})
         except Exception as error:  # onnxruntime's errors share no base class
-            raise RuntimeError(
-                f"{self._name} failed on an input of {size[0]} x {size[1]}: {error}"
-            ) from error
+            raise RuntimeError(f"{self._name} failed on an input of {size[0]} x {size[1]}: {error}") from error
         if scores.ndim != 4 or scores.shape[0] != 1:
             raise RuntimeError(
                 f"{self._name}: output '{sidecar.output_name}' has the shape {scores.shape}; "
@@ -219,6 +213,4 @@ def _open(path: Path, providers: list[Any], cpu_threads: int | None) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
     except Exception as error:  # onnxruntime's errors share no base class
-        raise ValueError(
-            f"{path} is not an ONNX network that onnxruntime loads: {error}"
-        ) from error
+        raise ValueError(f"{path} is not an ONNX network that onnxruntime loads: {error}") from error

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gnesf_model.device import torch_device
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.image_processor import ImageProcessor
-from gnesf_model.segment.network import ClassOutput, Resampler, torch_device
+from gnesf_model.segment.network import ClassOutput, Resampler
 from gnesf_model.segment.recognise import not_recognised, recognise
 from gnesf_model.segment.segmenter import Segmentation, check_rgb
 
@@ -84,9 +85,7 @@ class TransformersSegmenter:
         height, width = check_rgb(rgb).shape[:2]
         image = self._processor.normalisation.apply(rgb, self.input_size(height, width))
         pixels = torch.from_numpy(image)[None].to(self._device)
-        half = torch.autocast(
-            self._device.type, dtype=torch.float16, enabled=self._device.type == "cuda"
-        )
+        half = torch.autocast(self._device.type, dtype=torch.float16, enabled=self._device.type == "cuda")
         with torch.inference_mode(), half:
             outputs = self._model(pixel_values=pixels)
         if self._by_masks:
@@ -115,9 +114,7 @@ def mask_probabilities(class_logits: torch.Tensor, mask_logits: torch.Tensor) ->
     return mass / mass.sum(dim=0).clamp(min=_MIN_MASS)
 
 
-def _own_labels(
-    network: str, config: Any, labels: LabelSpace | None, given: LabelSpace | None
-) -> LabelSpace:
+def _own_labels(network: str, config: Any, labels: LabelSpace | None, given: LabelSpace | None) -> LabelSpace:
     if given is not None:
         return given
     names = [str(config.id2label[index]) for index in range(int(config.num_labels))]
@@ -183,8 +180,7 @@ def _load_model(name: str, config: Any, source: dict[str, str]) -> torch.nn.Modu
         auto = transformers.AutoModelForSemanticSegmentation
     else:
         raise ValueError(
-            f"the network {name} is a '{config.model_type}'; expected "
-            f"{', '.join((*_MASK_MODELS, *SEMANTIC))}"
+            f"the network {name} is a '{config.model_type}'; expected {', '.join((*_MASK_MODELS, *SEMANTIC))}"
         )
     try:
         model, report = auto.from_pretrained(

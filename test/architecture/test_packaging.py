@@ -32,6 +32,12 @@ def setup_constant(name: str):
     raise AssertionError(f"setup.py has no {name}")
 
 
+def executable_requirements() -> dict[str, str]:
+    """Module -> what the installed executable asks pip for."""
+    template = (ROOT / "tools" / "ros_executable.py.in").read_text(encoding="utf-8")
+    return ast.literal_eval(re.search(r"REQUIREMENTS = (\{.*?\n\})", template, re.DOTALL).group(1))
+
+
 def executable(folder: Path, python: str, module: str) -> Path:
     """The installed executable as CMake would configure it."""
     text = (ROOT / "tools" / "ros_executable.py.in").read_text(encoding="utf-8")
@@ -76,9 +82,7 @@ def test_every_message_is_generated():
 
 
 def test_executable_names_the_requirements_of_setup():
-    template = (ROOT / "tools" / "ros_executable.py.in").read_text(encoding="utf-8")
-    literal = re.search(r"REQUIREMENTS = (\{.*?\n\})", template, re.DOTALL).group(1)
-    assert list(ast.literal_eval(literal).values()) == setup_constant("REQUIREMENTS")
+    assert list(executable_requirements().values()) == setup_constant("REQUIREMENTS")
 
 
 def test_executable_without_torch_prints_the_line_that_installs_it(tmp_path, bare_python):
@@ -115,7 +119,7 @@ def test_executable_continues_in_the_environment_that_has_torch(tmp_path, bare_p
     (tmp_path / "entry.py").write_text(
         "import sys\ndef main():\n    print(sys.executable, *sys.argv[1:])\n    return 7\n"
     )
-    for name in ("torch", "numpy", "cv2", "yaml", "scipy", "tqdm", "rosbags"):
+    for name in executable_requirements():
         (tmp_path / f"{name}.py").touch()
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "full"], check=True)
     full = tmp_path / "full" / "bin" / "python3"

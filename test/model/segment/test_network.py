@@ -14,7 +14,6 @@ from gnesf_model.segment.network import (
     check_input_size,
     resampling_matrix,
     round_to_multiple,
-    torch_device,
 )
 
 
@@ -83,16 +82,6 @@ def test_sizes():
     for wrong in ([256], [256.5, 328], [0, 8], [8, 9000]):
         with pytest.raises(ValueError, match="input_size is"):
             check_input_size(wrong)
-
-
-def test_devices():
-    assert torch_device("cpu").type == "cpu"
-    assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ValueError, match="device is 'gpu'"):
-        torch_device("gpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="no CUDA device"):
-            torch_device("cuda")
 
 
 def output(own="nyu40", labels="scannet20"):

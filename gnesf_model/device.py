@@ -1,0 +1,32 @@
+"""Where tensors live, and how many threads the CPU may use."""
+
+from __future__ import annotations
+
+import cv2
+import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def torch_device(name: str) -> torch.device:
+    """The torch device of `auto` (CUDA where there is one), `cpu` or `cuda`.
+
+    Raises:
+        ValueError: another name, or `cuda` without a usable GPU.
+    """
+    if name not in DEVICES:
+        raise ValueError(f"device is {name!r}; expected one of {', '.join(DEVICES)}")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError(
+            "device is 'cuda', but this torch sees no CUDA GPU: install a CUDA build of torch and the driver, or use "
+            "device: auto or cpu"
+        )
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def set_cpu_threads(count: int) -> None:
+    """Limit torch and OpenCV to `count` threads in this process; 0 leaves them their own choice."""
+    if count:
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
