@@ -95,17 +95,13 @@ def load_labelled_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path}: {error}; expected an .npz with xyz (N, 3) and label (N,)") from error
     if points.ndim != 2 or points.shape[1] != 3 or labels.shape != points.shape[:1]:
-        raise ValueError(
-            f"{path} has xyz {points.shape} and label {labels.shape}, expected (N, 3) and (N,)"
-        )
+        raise ValueError(f"{path} has xyz {points.shape} and label {labels.shape}, expected (N, 3) and (N,)")
     if not np.isfinite(points).all() or labels.min(initial=0) < 0 or labels.max(initial=0) > UNKNOWN:
         raise ValueError(f"{path} has points that are not finite or labels outside 0..255")
     return points.astype(np.float64), labels.astype(np.uint8)
 
 
-def nearest_labels(
-    points: np.ndarray, surface: np.ndarray, surface_labels: np.ndarray, reach_m: float
-) -> np.ndarray:
+def nearest_labels(points: np.ndarray, surface: np.ndarray, surface_labels: np.ndarray, reach_m: float) -> np.ndarray:
     """Label (N,) uint8 of the surface point nearest to each point (N, 3), 255 beyond `reach_m`."""
     labels = np.full(len(points), UNKNOWN, dtype=np.uint8)
     if len(surface) and len(points):

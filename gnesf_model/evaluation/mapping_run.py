@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from gnesf_model.data.source import FrameSource
 from gnesf_model.evaluation.confusion import Confusion
@@ -18,7 +16,7 @@ from gnesf_model.evaluation.labelled_points import PointCollector, nearest_label
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
-from gnesf_model.segment.segmenter import STRIDE, Segmentation
+from gnesf_model.segment.segmenter import Segmentation, pixel_labels
 
 PIXEL_STRIDE = 2
 """2D scores look at every second row and column: a quarter of the pixels says the same."""
@@ -129,20 +127,6 @@ def map_scores(
         found.add(truth[1], nearest_labels(truth[0], surface.points, surface.labels, reach))
         scores["3d"] = found.scores()
     return scores or None
-
-
-def pixel_labels(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
-    """Most likely class (H, W) uint8 of every pixel, 255 where unknown outweighs every class.
-
-    The stride-4 probabilities are interpolated bilinearly, then compared.
-    """
-    rows, columns = segmentation.probabilities.shape[1:]
-    full = F.interpolate(
-        segmentation.probabilities[None], size=(rows * STRIDE, columns * STRIDE), mode="bilinear"
-    )[0, :, :height, :width]
-    best, label = full.max(dim=0)
-    unknown = 1.0 - full.sum(dim=0) > best
-    return torch.where(unknown, UNKNOWN, label).to(torch.uint8).cpu().numpy()
 
 
 def _collect_truth(run: MappingRun, frame: Frame, segmentation: Segmentation | None) -> None:

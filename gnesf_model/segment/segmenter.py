@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from gnesf_model.labels import UNKNOWN, LabelSpace
 
@@ -49,8 +50,7 @@ class Segmentation:
             )
         if tuple(self.dynamic.shape) != shape[1:] or self.dynamic.dtype != torch.float32:
             raise ValueError(
-                f"dynamic is {tuple(self.dynamic.shape)} {self.dynamic.dtype}; expected "
-                f"{shape[1:]} torch.float32"
+                f"dynamic is {tuple(self.dynamic.shape)} {self.dynamic.dtype}; expected {shape[1:]} torch.float32"
             )
 
 
@@ -79,13 +79,7 @@ def check_rgb(rgb: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: it is not.
     """
-    if (
-        not isinstance(rgb, np.ndarray)
-        or rgb.ndim != 3
-        or rgb.shape[2] != 3
-        or rgb.dtype != np.uint8
-        or rgb.size == 0
-    ):
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
         found = f"{rgb.shape} {rgb.dtype}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise ValueError(f"rgb is {found}; expected an array (H, W, 3) of uint8")
     return rgb
@@ -105,3 +99,17 @@ def argmax_labels(segmentation: Segmentation) -> tuple[np.ndarray, np.ndarray]:
     label = torch.where(unknown, torch.full_like(label, UNKNOWN), label)
     confidence = torch.where(unknown, remainder, best)
     return label.to(torch.uint8).cpu().numpy(), confidence.float().cpu().numpy()
+
+
+def pixel_labels(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
+    """Most likely class (H, W) uint8 of every pixel, 255 where unknown outweighs every class.
+
+    The stride-4 probabilities are interpolated bilinearly, then compared.
+    """
+    rows, columns = segmentation.probabilities.shape[1:]
+    full = F.interpolate(segmentation.probabilities[None], size=(rows * STRIDE, columns * STRIDE), mode="bilinear")[
+        0, :, :height, :width
+    ]
+    best, label = full.max(dim=0)
+    unknown = 1.0 - full.sum(dim=0) > best
+    return torch.where(unknown, UNKNOWN, label).to(torch.uint8).cpu().numpy()
