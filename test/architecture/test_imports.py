@@ -1,0 +1,180 @@
+"""Which part imports which: the table of docs/architecture.md, held against every import statement there is.
+
+Both kinds count, those at the top of a file and those inside functions; names given to `importlib` do not, which is
+how the command line reaches its commands and those of the ROS package.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Part -> the parts it may import, from the bottom up: no part is named before its own line.
+ALLOWED = {
+    "gnesf_model": "",
+    "resources": "",
+    "timing": "",
+    "device": "",
+    "frame": "",
+    "config": "",
+    "geometry": "frame",
+    "trajectory": "frame geometry",
+    "transforms": "frame geometry trajectory",
+    "labels": "resources",
+    "segment": "device labels resources",
+    "volume": "frame geometry labels",
+    "keyframes": "config frame geometry",
+    "fusion": "frame",
+    "mapper": "config device frame fusion geometry keyframes labels segment timing volume",
+    "build": "config device mapper segment",
+    "data": "config frame geometry labels segment trajectory transforms",
+    "evaluation": "data frame geometry labels mapper segment",
+    "visualization": "frame labels mapper segment",
+    "commands": "gnesf_model build config data evaluation frame geometry labels mapper segment visualization",
+    "cli": "",
+    "gnesf_ros": "gnesf_model build config data evaluation frame geometry labels mapper resources segment trajectory "
+    "visualization",
+}
+# What a file may need besides the standard library, wherever it imports it.
+LIBRARIES = {
+    "gnesf_model": "cv2 numpy onnxruntime rosbags scipy torch tqdm transformers trimesh yaml",
+    "gnesf_ros": "cv2 gnesf_msgs numpy rclpy rosbags tqdm yaml",
+}
+# Libraries that only some machines have, or that take seconds to load.
+LAZY = {"open3d", "onnxruntime", "transformers"}
+
+
+def is_ros(library: str) -> bool:
+    return library.startswith(("rclpy", "rosidl", "tf2", "ament", "launch", "rosgraph", "builtin_")) or (
+        library.endswith(("_msgs", "_srvs", "_interfaces"))
+    )
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Dotted name -> file of every module of the two packages."""
+    found = {}
+    for path in (p for package in ("gnesf_model", "gnesf_ros") for p in sorted((ROOT / package).rglob("*.py"))):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str) -> tuple[tuple[str, bool], ...]:
+    """(imported module, whether at the top of the file) of every import statement in a module.
+
+    Top means that it runs when the module is imported: neither in a function nor under `if TYPE_CHECKING`.
+    """
+    return tuple(_walk(module, ast.parse(modules()[module].read_text(encoding="utf-8")), top=True))
+
+
+def _walk(module: str, node: ast.AST, top: bool) -> Iterator[tuple[str, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((alias.name, top) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{module} line {child.lineno}: relative imports hide what this test looks for"
+            for alias in child.names:
+                inner = f"{child.module}.{alias.name}"
+                yield inner if inner in modules() else child.module, top
+        else:
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+            yield from _walk(module, child, top and not function and not typing_only)
+
+
+def part(module: str) -> str:
+    """`segment` of gnesf_model.segment.oracle, `frame` of gnesf_model.frame, `gnesf_ros` of all of that."""
+    names = module.split(".")
+    return names[1] if names[0] == "gnesf_model" and len(names) > 1 else names[0]
+
+
+def own(module: str) -> bool:
+    return module.split(".")[0] in ("gnesf_model", "gnesf_ros")
+
+
+def edges() -> dict[tuple[str, str], list[str]]:
+    """(importing part, imported part) -> the modules that do so."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for module in modules():
+        for imported, _ in imports(module):
+            if own(imported) and part(imported) != part(module):
+                found.setdefault((part(module), part(imported)), []).append(module)
+    return found
+
+
+def test_every_import_is_in_the_table():
+    assert {part(module) for module in modules()} == set(ALLOWED), "a new part needs its line in ALLOWED"
+    wrong = {edge: by for edge, by in edges().items() if edge[1] not in ALLOWED[edge[0]].split()}
+    assert not wrong, f"imports that the table does not allow: {wrong}"
+
+
+def test_the_table_points_one_way():
+    order = list(ALLOWED)
+    for importing, allowed in ALLOWED.items():
+        for imported in allowed.split():
+            assert order.index(imported) < order.index(importing), f"{importing} -> {imported} points up"
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {m: {i for i, _ in imports(m) if i in modules() and i != m} for m in modules()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("package", LIBRARIES)
+def test_libraries_are_those_that_are_required(package):
+    allowed = set(LIBRARIES[package].split()) | set(sys.stdlib_module_names)
+    for module in (m for m in modules() if m.split(".")[0] == package):
+        names = {i.split(".")[0] for i, _ in imports(module) if not own(i)} - allowed
+        if package == "gnesf_ros":
+            names = {n for n in names if not is_ros(n)}
+        assert not names, f"{module} imports {sorted(names)}"
+
+
+def test_the_model_knows_nothing_of_ros():
+    for module in (m for m in modules() if m.startswith("gnesf_model")):
+        found = {i for i, _ in imports(module) if is_ros(i.split(".")[0]) or i.split(".")[0] == "gnesf_ros"}
+        assert not found, f"{module} imports {sorted(found)}"
+
+
+def test_the_volume_is_plain_torch():
+    """NumPy for poses and cameras on the host; no compiled extension, nothing that ties the map to one machine."""
+    for module in (m for m in modules() if part(m) == "volume"):
+        found = {i.split(".")[0] for i, _ in imports(module) if not own(i)} - set(sys.stdlib_module_names)
+        assert found <= {"torch", "numpy"}, f"{module} imports {sorted(found)}"
+
+
+def test_heavy_and_optional_libraries_are_imported_where_they_are_used():
+    for module in modules():
+        found = {i for i, top in imports(module) if top and i.split(".")[0] in LAZY}
+        assert not found, f"{module} imports {sorted(found)} at its top"
+
+
+def test_the_command_line_loads_nothing_before_a_command_is_chosen():
+    code = "import sys, gnesf_model.cli; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"torch", "cv2", "numpy", "rclpy", "open3d", "trimesh"} & set(result.stdout.split())
+
+
+def test_commands_of_the_command_line_exist():
+    from gnesf_model.cli import COMMANDS
+
+    for module, _ in COMMANDS.values():
+        if module == "gnesf_ros.demo" and module not in modules():
+            pytest.skip("the demonstration is not written yet")
+        assert module in modules()
+        names = {n.name for n in ast.parse(modules()[module].read_text(encoding="utf-8")).body if hasattr(n, "name")}
+        assert {"add_arguments", "run"} <= names, module
