@@ -8,8 +8,10 @@ import json
 import logging
 import resource
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 import yaml
@@ -23,13 +25,14 @@ from gnesf_model.evaluation.labelled_points import load_labelled_points
 from gnesf_model.evaluation.mapping_run import MappingRun, map_scores, run_mapping
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
-from gnesf_model.mapper import SemanticMapper
+from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.visualization.images import save
 from gnesf_model.visualization.overview import overview, sample_frames
 from gnesf_model.visualization.ply import write_ply
 
 logger = logging.getLogger("gnesf")
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,35 +76,71 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     oracle = _Oracle(source, config) if config.segmenter.model == "oracle" else None
     mapper = build_mapper(config, oracle.segmenter if oracle else None)
-    kept: list[Frame] = []
-    before = _Spread(kept)
-
-    def before_frame(frame: Frame) -> None:
-        before(frame)
-        if oracle:
-            oracle.look(frame)
-
-    progress = _progress(len(source), "mapping")
-    result = run_mapping(source, mapper, progress, before_frame)
-    if result.frames == 0:
-        reasons = "; ".join(f"{n} x {reason}" for reason, n in result.dropped.items()) or "it is empty"
-        details = " ".join(source.last_message.values())
-        raise ValueError(f"no frame of {source.name} could be mapped: {reasons}. {details}")
-    surface, mesh = mapper.surface(), mapper.mesh()
-    write_ply(arguments.out / "cloud.ply", surface, mapper.labels)
-    write_ply(arguments.out / "mesh.ply", mesh, mapper.labels)
+    done = map_recording(source, mapper, oracle.look if oracle else lambda frame: None)
+    if oracle:
+        oracle.remember(done.kept)
+    write_ply(arguments.out / "cloud.ply", done.surface, mapper.labels)
     (arguments.out / "config.yaml").write_text(yaml.safe_dump(config.to_flat(), sort_keys=False))
     scores = map_scores(
-        source, mapper, result, surface, points=points, progress=_progress(len(source), "scoring")
+        source, mapper, done.run, done.surface, points=points, progress=progress(len(source), "scoring")
     )
-    metrics = _metrics(arguments, mapper, result, len(surface.points), scores)
+    metrics = _metrics(arguments, mapper, done.run, len(done.surface.points), scores)
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    if oracle:
-        oracle.remember(kept)
-    title = f"{source.name}: {result.frames} frames, {result.keyframes} keyframes, {config.segmenter.model}"
-    save(arguments.out / "overview.png", overview(mapper, surface, sample_frames(kept), title))
+    write_mesh_and_overview(arguments.out, done, f"{source.name}, {config.segmenter.model}")
     _report(arguments.out, metrics)
     return 0
+
+
+@dataclass(frozen=True)
+class MappedRecording:
+    """A recording that was mapped offline.
+
+    Attributes:
+        mapper: holds the map.
+        run: what went in, and how long it took.
+        surface: the map's points.
+        kept: some 16 to 32 frames spread over the recording.
+    """
+
+    mapper: SemanticMapper
+    run: MappingRun
+    surface: LabelledPoints
+    kept: list[Frame]
+
+
+def map_recording(
+    source: FrameSource, mapper: SemanticMapper, before_frame: Callable[[Frame], None] = lambda frame: None
+) -> MappedRecording:
+    """Map all frames, with a progress bar.
+
+    Args:
+        source, mapper: the recording, and an empty map.
+        before_frame: called with each frame before it is mapped.
+
+    Raises:
+        ValueError: no frame could be mapped; says why.
+    """
+    spread: Spread[Frame] = Spread()
+
+    def look(frame: Frame) -> None:
+        spread.add(frame)
+        before_frame(frame)
+
+    run = run_mapping(source, mapper, progress(len(source), "mapping"), look)
+    if run.frames == 0:
+        reasons = "; ".join(f"{n} x {reason}" for reason, n in run.dropped.items()) or "it is empty"
+        details = " ".join(source.last_message.values())
+        raise ValueError(f"no frame of {source.name} could be mapped: {reasons}. {details}")
+    return MappedRecording(mapper, run, mapper.surface(), spread.kept)
+
+
+def write_mesh_and_overview(out: Path, done: MappedRecording, title: str) -> LabelledPoints:
+    """Write mesh.ply and overview.png into a folder; gives the mesh."""
+    mesh = done.mapper.mesh()
+    write_ply(out / "mesh.ply", mesh, done.mapper.labels)
+    title = f"{title}: {done.run.frames} frames, {done.run.keyframes} keyframes"
+    save(out / "overview.png", overview(done.mapper, done.surface, sample_frames(done.kept), title))
+    return mesh
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -142,23 +181,30 @@ class _Oracle:
         self._labels.update({f.stamp_ns: f.labels for f in frames if f.labels is not None})
 
 
-class _Spread:
-    """Keeps about 16 to 32 frames spread over a stream of unknown length, in constant memory."""
+class Spread(Generic[T]):
+    """Keeps about 16 to 32 items spread over a stream of unknown length, in constant memory.
 
-    def __init__(self, kept: list[Frame]) -> None:
-        self._kept, self._step, self._count = kept, 1, 0
+    Attributes:
+        kept: so far.
+    """
 
-    def __call__(self, frame: Frame) -> None:
+    def __init__(self) -> None:
+        self.kept: list[T] = []
+        self._step, self._count = 1, 0
+
+    def add(self, item: T) -> None:
+        """Take the next item of the stream."""
         if self._count % self._step == 0:
-            self._kept.append(frame)
-        if len(self._kept) > 32:
-            del self._kept[1::2]
+            self.kept.append(item)
+        if len(self.kept) > 32:
+            del self.kept[1::2]
             self._step *= 2
         self._count += 1
 
 
-def _progress(total: int, what: str) -> Any:
-    return lambda frames: tqdm(frames, total=total, desc=what, unit="frame", smoothing=0.1)
+def progress(total: int, what: str) -> Callable[[Iterable[T]], Iterable[T]]:
+    """Wraps an iterable in a progress bar with an ETA."""
+    return lambda items: tqdm(items, total=total, desc=what, unit="frame", smoothing=0.1)
 
 
 def _metrics(
