@@ -40,9 +40,7 @@ def morton_order(points: Tensor) -> Tensor:
     return torch.argsort(code)
 
 
-def cones_touch(
-    o: Tensor, d: Tensor, t_max: float, centre: Tensor, local_R_world: Tensor, bounds: Tensor
-) -> Tensor:
+def cones_touch(o: Tensor, d: Tensor, t_max: float, centre: Tensor, local_R_world: Tensor, bounds: Tensor) -> Tensor:
     """(G, N) bool: may a ray of the group meet the primitive?
 
     A cone around the group's rays against bounding spheres, then against bounding boxes.

@@ -63,9 +63,7 @@ class Layout:
 
     def wall_is_free(self, wall: int, low: float, high: float, bottom: float, top: float) -> bool:
         """Is the rectangle of the wall between low and high, bottom and top empty?"""
-        return not any(
-            w == wall and low < b and a < high and bottom < t and z < top for w, a, b, z, t in self.on_wall
-        )
+        return not any(w == wall and low < b and a < high and bottom < t and z < top for w, a, b, z, t in self.on_wall)
 
     def beside_walls(self, solid: Rectangle, reach: float = 0.2) -> Iterator[tuple[int, float, float]]:
         """(wall, from, to) that a rectangle of the floor covers on every wall nearer than `reach` metres."""

@@ -142,9 +142,7 @@ def _planks(s: Surface) -> Shade:
     tone = hashed(s.seed, row.long(), board.long())
     edge = (s.uv[:, 0] / width - row - 0.5).abs()
     end = (shifted / length - board - 0.5).abs()
-    seam = torch.maximum(
-        _line((0.5 - edge) * width, 0.002, s), _line((0.5 - end) * length, 0.002, s)
-    )
+    seam = torch.maximum(_line((0.5 - edge) * width, 0.002, s), _line((0.5 - end) * length, 0.002, s))
     grain = torch.stack([s.uv[:, 0] / 0.02 + 31 * tone, s.uv[:, 1] / 0.5, 7 * tone], 1)
     fibre = noise(grain, s.seed) * _fade(s, 0.02) + 0.5 * (1 - _fade(s, 0.02))
     return 0.55 * tone + 0.35 * fibre, (0.9 + 0.2 * tone) * (1 - 0.55 * seam)

@@ -233,9 +233,7 @@ def _make_table(primitives: Sequence[Primitive], dtype: torch.dtype, device: tor
         local_R_world=tensor(poses[:, :3, :3].transpose(0, 2, 1)),
         size=tensor(np.array([primitives[i].size for i in order])),
         bounds=tensor(np.array([primitives[i].bounds for i in order])),
-        rows={
-            kind: slice(*np.searchsorted(kinds, [kind, kind + 1]).tolist()) for kind in Kind if kind in kinds
-        },
+        rows={kind: slice(*np.searchsorted(kinds, [kind, kind + 1]).tolist()) for kind in Kind if kind in kinds},
     )
 
 

@@ -37,10 +37,12 @@ class Style:
     Attributes:
         rng: every choice comes from here, in a fixed order.
         materials: the table; functions return row numbers.
+        held_out: may pieces take the shapes that no training room has?
     """
 
     rng: np.random.Generator
     materials: list[Material] = field(default_factory=list)
+    held_out: bool = False
 
     def add(self, pattern: str, color: Vector, accent: Vector = (0.1, 0.1, 0.1), **options: object) -> int:
         """Row of a new material."""
@@ -53,6 +55,10 @@ class Style:
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
+
+    def held_out_variant(self) -> bool:
+        """Should this piece take its held-out shape? Never, and without a draw, unless `held_out`."""
+        return self.held_out and self.chance(0.6)
 
     def _wood_tones(self) -> tuple[Vector, Vector]:
         h, s, v = WOODS[self.rng.integers(len(WOODS))]
@@ -113,9 +119,7 @@ class Assembly:
         """Box of half extents `half`, turned by a (3, 3) matrix about its centre."""
         self.add(Kind.BOX, half, centre, rotation, material, label)
 
-    def cylinder(
-        self, base: Vector, radius: float, height: float, material: int, label: int | None = None
-    ) -> None:
+    def cylinder(self, base: Vector, radius: float, height: float, material: int, label: int | None = None) -> None:
         """Upright cylinder on the middle of its base."""
         centre = (base[0], base[1], base[2] + height / 2)
         self.add(Kind.CYLINDER, (radius, radius, height / 2), centre, np.eye(3), material, label)
@@ -123,9 +127,7 @@ class Assembly:
     def ellipsoid(self, centre: Vector, radii: Vector, material: int, label: int | None = None) -> None:
         self.add(Kind.ELLIPSOID, radii, centre, np.eye(3), material, label)
 
-    def capsule(
-        self, start: Vector, end: Vector, radius: float, material: int, label: int | None = None
-    ) -> None:
+    def capsule(self, start: Vector, end: Vector, radius: float, material: int, label: int | None = None) -> None:
         """Round bar of `radius` around the segment from start to end."""
         start, end = np.asarray(start, float), np.asarray(end, float)
         length = float(np.linalg.norm(end - start))
@@ -147,8 +149,7 @@ class Assembly:
     def placed(self, parent_T_self: np.ndarray) -> list[Primitive]:
         """The primitives in the parent's frame."""
         return [
-            Primitive(p.kind, p.size, parent_T_self @ p.parent_T_local, p.label, p.material)
-            for p in self.primitives
+            Primitive(p.kind, p.size, parent_T_self @ p.parent_T_local, p.label, p.material) for p in self.primitives
         ]
 
 

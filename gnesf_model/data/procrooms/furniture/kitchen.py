@@ -47,9 +47,7 @@ def counter(style: Style, width: float = 2.2, upper: bool = True) -> Assembly:
     return a
 
 
-def _sink(
-    a: Assembly, x: float, y: float, rim: tuple[float, float], bottom: float, top: float, steel: int
-) -> None:
+def _sink(a: Assembly, x: float, y: float, rim: tuple[float, float], bottom: float, top: float, steel: int) -> None:
     """Open basin of 4 cm walls and a tap behind it."""
     rx, ry = rim
     a.box((x - rx, y - ry, bottom - 0.04), (x + rx, y + ry, bottom), steel, SINK)

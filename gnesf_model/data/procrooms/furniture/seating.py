@@ -80,8 +80,10 @@ def sofa(style: Style, seats: int = 3) -> Assembly:
         left = -x + arm + k * seat_w
         a.box((left + 0.005, -y, seat_z - 0.14), (left + seat_w - 0.005, y - back, seat_z), cushion)
         a.turned_box(
-            (seat_w / 2 - 0.015, 0.065, 0.21), (left + seat_w / 2, y - back - 0.095, seat_z + 0.215),
-            tilt(-0.12), cushion,
+            (seat_w / 2 - 0.015, 0.065, 0.21),
+            (left + seat_w / 2, y - back - 0.095, seat_z + 0.215),
+            tilt(-0.12),
+            cushion,
         )
     pillow = style.fabric("stripes" if style.chance(0.3) else "fabric")
     for sx in (-1, 1)[: int(style.rng.integers(0, 3))]:

@@ -24,13 +24,13 @@ from gnesf_model.data.procrooms.furniture.assembly import (
 THICKNESS = 0.2
 
 
-def shell(style: Style, width: float, depth: float, height: float) -> list[Assembly]:
+def shell(style: Style, width: float, depth: float, height: float, tiled: bool = False) -> list[Assembly]:
     """Floor, four walls and ceiling around an inner box; its frame is the room's."""
     x, y, t = width / 2, depth / 2, THICKNESS
     floor = Assembly("floor", FLOOR, (width, depth, 0))
-    floor.box((-x - t, -y - t, -t), (x + t, y + t, 0), _floor_material(style))
+    floor.box((-x - t, -y - t, -t), (x + t, y + t, 0), _tiles(style, (0.2, 0.45)) if tiled else _floor_material(style))
     wall = Assembly("wall", WALL, (width, depth, height))
-    paint = _wall_material(style)
+    paint = _tiles(style, (0.1, 0.3)) if tiled else _wall_material(style)
     accent = _wall_material(style, bold=True) if style.chance(0.5) else paint
     wall.box((-x - t, y, 0), (x + t, y + t, height), accent)
     wall.box((-x - t, -y - t, 0), (x + t, -y, height), paint)
@@ -52,6 +52,12 @@ def _floor_material(style: Style) -> int:
     tone = style.uniform(0, 1), style.uniform(0.1, 0.35), style.uniform(0.4, 0.65)
     light = linear_rgb(tone[0], tone[1], tone[2] + 0.12)
     return style.add("carpet", linear_rgb(*tone), light, scale=0.012)
+
+
+def _tiles(style: Style, period: tuple[float, float]) -> int:
+    tone = linear_rgb(style.uniform(0, 1), style.uniform(0.0, 0.25), style.uniform(0.65, 0.9))
+    joint = style.uniform(0.2, 0.6)
+    return style.add("tiles", tone, (joint, joint, joint), scale=style.uniform(*period), gloss=0.5)
 
 
 def _wall_material(style: Style, bold: bool = False) -> int:

@@ -8,7 +8,7 @@ from gnesf_model.data.procrooms import make_room
 from gnesf_model.data.procrooms.primitives import SDF, Kind
 from gnesf_model.data.procrooms.scene import Scene, SceneObject
 
-SEEDS = range(5)  # one of each kind
+SEEDS = range(7)  # one of each kind
 
 
 @pytest.fixture(scope="module", params=SEEDS)
@@ -84,7 +84,7 @@ def test_rays_stop_at_their_longest_length(room):
     assert torch.equal(short.t[free.t <= 1.5], free.t[free.t <= 1.5])
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(14))
 def test_no_thing_reaches_into_another(seed):
     room = make_room(seed)
     points = [volume_points(room, thing) for thing in room.objects]
@@ -117,19 +117,22 @@ def test_everything_is_in_the_room_and_stands_or_hangs(room):
 
 def test_kinds_hold_what_they_are_called_after():
     names = [{thing.name for thing in make_room(seed).objects} for seed in SEEDS]
-    studio, living, kitchen, office, bedroom = names
+    studio, living, kitchen, office, bedroom, bathroom, meeting = names
     assert studio >= {"floor", "wall", "ceiling", "door", "window", "picture", "cabinet", "bookshelf", "sofa"}
     assert studio >= {"table", "chair", "desk", "bed", "counter", "refrigerator"}
     assert living >= {"sofa", "tv stand", "coffee table"}
     assert kitchen >= {"counter", "refrigerator", "chair"}
     assert office >= {"desk", "bookshelf"}
     assert bedroom >= {"bed", "wardrobe"}
+    assert bathroom >= {"bathtub", "toilet", "washbasin"}
+    assert meeting >= {"conference table", "whiteboard"}
+    assert meeting & {"chair", "office chair"}
     labels = set(make_room(0).labels.tolist())
     assert labels >= {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 17, 255}
 
 
 def test_the_same_seed_gives_the_same_room_and_another_seed_another():
-    a, b, c = make_room(3), make_room(3), make_room(8)
+    a, b, c = make_room(3), make_room(3), make_room(10)
     assert len(a.primitives) == len(b.primitives)
     for p, q in zip(a.primitives, b.primitives):
         assert (p.kind, p.size, p.label, p.material) == (q.kind, q.size, q.label, q.material)
@@ -141,6 +144,12 @@ def test_the_same_seed_gives_the_same_room_and_another_seed_another():
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="seed is -1"):
         make_room(-1)
+
+
+def test_every_class_is_in_at_least_one_room_of_twenty():
+    rooms = [set(make_room(seed).labels.tolist()) for seed in range(60)]
+    share = {label: sum(label in room for room in rooms) / len(rooms) for label in range(20)}
+    assert min(share.values()) >= 0.05, share
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_bytes_do_not_depend_on_the_number_of_threads():
     assert images[0] == images[1]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(7))
 def test_the_camera_keeps_clear_moves_like_a_hand_and_sees_the_room(seed):
     source = RoomSource(seed, frames=450, width=32, height=24, stride=1)
     poses = source.poses
