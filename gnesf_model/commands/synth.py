@@ -1,0 +1,72 @@
+"""`gnesf synth`: a procedural room as a recording on disk."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gnesf_model.data.folder_writer import write_folder
+from gnesf_model.data.procrooms import RoomSource
+
+BAG_SUFFIX = ".mcap"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.epilog = "Read it with `gnesf map OUT`. Labels are ScanNet-20 class ids, 255 = none."
+    parser.add_argument(
+        "--seed", type=int, required=True, metavar="N", help="which room; the same number, the same room"
+    )
+    parser.add_argument("--frames", type=int, metavar="F", help="how many frames (default 150)", default=150)
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"), help="image size in pixels"
+    )
+    parser.add_argument("--stride", type=int, default=3, metavar="S", help="keep every S-th frame of 30 Hz (default 3)")
+    parser.add_argument("--depth-noise", action="store_true", help="depth as of a structured-light sensor, not exact")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR|BAG",
+        help=f"a folder with color/, depth/, label/, pose/; or a ROS 2 bag, if the name ends in {BAG_SUFFIX}",
+    )
+    parser.add_argument("--labels-out", metavar="DIR", help="label images of a bag, for the segmenter oracle:DIR")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Render the room and write it."""
+    out = arguments.out.expanduser()
+    is_bag = out.suffix == BAG_SUFFIX
+    if arguments.labels_out and not is_bag:
+        raise ValueError(f"--labels-out {arguments.labels_out} is for bags; the folder {out} gets label/ by itself")
+    if is_bag and out.exists():
+        raise FileExistsError(f"{out} exists already: name another file or remove it")
+    source = RoomSource(
+        arguments.seed,
+        frames=arguments.frames,
+        width=arguments.size[0],
+        height=arguments.size[1],
+        stride=arguments.stride,
+        depth_noise=arguments.depth_noise,
+    )
+    with tqdm(total=len(source), desc=source.scene.name, unit="frame") as bar:
+        if is_bag:
+            _write_bag_file(source, out, arguments.labels_out, bar.update)
+        else:
+            write_folder(source, out, progress=bar.update)
+    return 0
+
+
+def _write_bag_file(source: RoomSource, out: Path, labels_out: str | None, progress: Callable[[int], None]) -> None:
+    """One .mcap file, which has all that a bag folder's metadata.yaml says."""
+    from gnesf_model.data.bag_writer import write_bag
+
+    folder = out.with_name(out.name + ".part")
+    write_bag(source, folder, labels_dir=labels_out, progress=progress)
+    (written,) = folder.glob(f"*{BAG_SUFFIX}")
+    written.rename(out)
+    shutil.rmtree(folder)

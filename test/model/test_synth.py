@@ -1,0 +1,43 @@
+"""`gnesf synth`: what is written is what the room is, read back by the ordinary readers."""
+
+import numpy as np
+import pytest
+
+from gnesf_model.cli import main
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.data.source import open_source
+
+
+def synth(out, *more: str) -> int:
+    return main(["synth", "--seed", "2", "--frames", "3", "--size", "64", "48", "--out", str(out), *more])
+
+
+@pytest.mark.parametrize("name", ["room", "room.mcap"])
+def test_a_written_room_reads_back(tmp_path, name):
+    out = tmp_path / name
+    more = ["--labels-out", str(tmp_path / "gt")] if name.endswith(".mcap") else []
+    assert synth(out, *more) == 0
+    labels = tmp_path / "gt" if more else None
+    frames = list(open_source(out, labels_dir=labels))
+    expected = list(RoomSource(2, frames=3, width=64, height=48))
+    assert len(frames) == len(expected) == 3
+    for frame, truth in zip(frames, expected):
+        assert frame.stamp_ns == truth.stamp_ns
+        assert np.abs(frame.depth - truth.depth).max() < 6e-4
+        assert np.abs(frame.world_T_cam - truth.world_T_cam).max() < 1e-6
+        assert np.abs(frame.camera.K - truth.camera.K).max() < 1e-6
+        assert np.abs(frame.rgb.astype(int) - truth.rgb).mean() < 6
+        np.testing.assert_array_equal(frame.labels, truth.labels)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "gt"] if more else [name])
+
+
+def test_nothing_is_overwritten_and_nonsense_is_refused(tmp_path, caplog):
+    (tmp_path / "kept").write_text("mine")
+    assert synth(tmp_path) == 2
+    assert "not empty" in caplog.text
+    assert (tmp_path / "kept").read_text() == "mine"
+    (tmp_path / "a.mcap").write_text("mine")
+    assert synth(tmp_path / "a.mcap") == 2
+    assert "exists already" in caplog.text
+    assert synth(tmp_path / "new", "--labels-out", str(tmp_path / "gt")) == 2
+    assert "is for bags" in caplog.text
