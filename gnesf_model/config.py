@@ -64,17 +64,14 @@ def _checked(item: dataclasses.Field, kind: Any, value: Any) -> Any:
         value = float(value)
     plain = list if kind == list[float] else kind
     if not isinstance(value, plain) or (kind is int and isinstance(value, bool)):
-        raise ValueError(
-            f"{name} is {value!r} ({type(value).__name__}), expected {_type_name(kind)}: {meta['doc']}"
-        )
+        raise ValueError(f"{name} is {value!r} ({type(value).__name__}), expected {_type_name(kind)}: {meta['doc']}")
     if plain is list:
         if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
             raise ValueError(f"{name} is {value!r}, expected a list of numbers: {meta['doc']}")
         value = [float(v) for v in value]
         if meta["length"] and len(value) not in meta["length"]:
             raise ValueError(
-                f"{name} has {len(value)} numbers, expected {' or '.join(map(str, meta['length']))}: "
-                f"{meta['doc']}"
+                f"{name} has {len(value)} numbers, expected {' or '.join(map(str, meta['length']))}: {meta['doc']}"
             )
     for number in value if plain is list else [value]:
         if isinstance(number, float) and number != number:
@@ -134,9 +131,7 @@ class InputConfig(Section):
     max_pose_gap_s: float = option(
         0.5, "Poses further apart than this are not interpolated between, s.", low=0.001, high=60.0
     )
-    depth_unit_m: float = option(
-        0.001, "Metres per unit of a 16-bit depth image.", low=1e-6, high=1.0
-    )
+    depth_unit_m: float = option(0.001, "Metres per unit of a 16-bit depth image.", low=1e-6, high=1.0)
     color_topic: str = option("", "Colour topic of a bag; empty: found by type.")
     camera_info_topic: str = option("", "Camera info topic of a bag; empty: beside the colour topic.")
     depth_topic: str = option("", "Depth topic of a bag; empty: found by type and encoding.")
@@ -166,9 +161,7 @@ class SegmenterConfig(Section):
         "(label images by stamp, for tests).",
     )
     revision: str = option("", "Revision of a hub id; pin it on a robot.")
-    labels: str = option(
-        "", "YAML label space of a network whose classes are not recognised; empty: recognise them."
-    )
+    labels: str = option("", "YAML label space of a network whose classes are not recognised; empty: recognise them.")
     input_size: list[float] = option(
         [], "Height and width at which the network runs; empty: its own choice.", low=8, high=8192, length=(0, 2)
     )
@@ -221,13 +214,9 @@ class NodeConfig(Section):
         "deep subscriptions (evaluation).",
         choices=("newest", "all"),
     )
-    image_transport: str = option(
-        "raw", "Colour topic: raw, or compressed (JPEG, PNG).", choices=("raw", "compressed")
-    )
+    image_transport: str = option("raw", "Colour topic: raw, or compressed (JPEG, PNG).", choices=("raw", "compressed"))
     use_depth: bool = option(True, "Subscribe to the depth image.")
-    cloud_period_s: float = option(
-        1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0
-    )
+    cloud_period_s: float = option(1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0)
     max_queue: int = option(
         200, "Frames waiting with queue: all before new ones are dropped (and counted).", low=1, high=100000
     )
@@ -268,9 +257,7 @@ class Config(Section):
         known = [o.name for o in cls.options()]
         for name in values:
             if name not in known:
-                raise ValueError(
-                    f"there is no setting {name!r}{_nearest(name, known)}; config/gnesf.yaml lists all"
-                )
+                raise ValueError(f"there is no setting {name!r}{_nearest(name, known)}; config/gnesf.yaml lists all")
         return _build(cls, "", values)
 
     @classmethod
@@ -333,9 +320,7 @@ def _walk(cls: type, prefix: str) -> Iterator[Option]:
             continue
         default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
         meta = item.metadata
-        yield Option(
-            f"{prefix}{item.name}", kind, default, meta["doc"], meta["low"], meta["high"], meta["choices"]
-        )
+        yield Option(f"{prefix}{item.name}", kind, default, meta["doc"], meta["low"], meta["high"], meta["choices"])
 
 
 def _build(cls: type, prefix: str, values: dict[str, Any]) -> Any:

@@ -148,9 +148,7 @@ class Frame:
                 )
             # One pass that NaN, infinity and negative values all fail.
             if self.depth.size and not (self.depth.min() >= 0 and self.depth.max() < np.inf):
-                raise FrameDropped(
-                    "bad_depth", "depth holds NaN, infinite or negative values: use clean_depth()"
-                )
+                raise FrameDropped("bad_depth", "depth holds NaN, infinite or negative values: use clean_depth()")
         if self.labels is not None and (self.labels.dtype != np.uint8 or self.labels.shape != size):
             raise FrameDropped(
                 "label_size",
@@ -163,9 +161,7 @@ def check_pose(a_T_b: np.ndarray) -> None:
     """Raise `FrameDropped` (``bad_pose``) unless `a_T_b` is a finite rigid (4, 4) transform."""
     a_T_b = np.asarray(a_T_b)
     if a_T_b.shape != (4, 4) or not np.isfinite(a_T_b).all():
-        raise FrameDropped(
-            "bad_pose", f"pose {a_T_b.tolist()} is not a finite 4x4 matrix: check the pose source"
-        )
+        raise FrameDropped("bad_pose", f"pose {a_T_b.tolist()} is not a finite 4x4 matrix: check the pose source")
     R = a_T_b[:3, :3]
     error = float(np.abs(R.T @ R - np.eye(3)).max())
     if error > POSE_TOLERANCE or np.linalg.det(R) < 0 or np.abs(a_T_b[3] - (0, 0, 0, 1)).max() > 1e-9:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from gnesf_model.config import Config
 from gnesf_model.device import torch_device
@@ -19,12 +18,13 @@ from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
 from gnesf_model.geometry import invert, project, transform
 from gnesf_model.keyframes import Keyframe, KeyframeWindow
 from gnesf_model.labels import LabelSpace
+from gnesf_model.sampling import sample_beside_edges
 from gnesf_model.segment.segmenter import STRIDE, Segmentation, Segmenter
 from gnesf_model.timing import StageTimer
 from gnesf_model.volume.block_grid import BlockGrid, MapFull
 from gnesf_model.volume.raycast import raycast
-from gnesf_model.volume.surface import surface_mesh, surface_points
-from gnesf_model.volume.tsdf import DepthView, Observation, TsdfVolume
+from gnesf_model.volume.surface import at_surface, surface_mesh, surface_points
+from gnesf_model.volume.tsdf import INCIDENCE_STRIDE_PX, DepthView, Observation, TsdfVolume, incidence
 from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
@@ -60,14 +60,14 @@ class LabelledPoints:
         points: (N, 3) float32 world coordinates, m.
         labels: (N,) uint8 class index, 255 = unknown.
         confidence: (N,) float32 share of the votes for that label, 0..1.
-        colors: (N, 3) uint8 mean colour of the images.
+        colors: (N, 3) uint8 mean colour of the images; None where nobody told.
         faces: (F, 3) int32 triangles; None for a cloud.
     """
 
     points: np.ndarray
     labels: np.ndarray
     confidence: np.ndarray
-    colors: np.ndarray
+    colors: np.ndarray | None
     faces: np.ndarray | None = None
 
 
@@ -182,7 +182,7 @@ class SemanticMapper:
             keyframe = None
             if self.keyframes.accepts(frame):
                 with self._timer("vote"):
-                    self._vote(frame, segmentation, observation)
+                    self._vote(frame, segmentation, view, observation)
                 keyframe = self.keyframes.push(frame)
         except MapFull as error:
             raise FrameDropped("map_full", str(error)) from error
@@ -203,9 +203,7 @@ class SemanticMapper:
         return self._labelled(found.vertices, found.rows, found.faces)
 
     @torch.inference_mode()
-    def render(
-        self, camera: Camera, world_T_cam: np.ndarray, max_depth_m: float | None = None
-    ) -> RenderedView:
+    def render(self, camera: Camera, world_T_cam: np.ndarray, max_depth_m: float | None = None) -> RenderedView:
         """Semantic view synthesis: what a camera at (4, 4) `world_T_cam` sees of the map.
 
         Rays end at `max_depth_m`, by default the depth to which the map is measured.
@@ -245,30 +243,39 @@ class SemanticMapper:
             usable &= ~moving[: depth.shape[0], : depth.shape[1]]
         return DepthView(depth * usable, frame.camera, frame.world_T_cam)
 
-    def _vote(self, frame: Frame, segmentation: Segmentation, observation: Observation) -> None:
-        """One vote of this view on every voxel near the surface that it measured (eq. 4)."""
+    def _vote(self, frame: Frame, segmentation: Segmentation, view: DepthView, observation: Observation) -> None:
+        """One vote of this view on every voxel at the surface that it sees (eq. 4)."""
+        slots, distance = observation.slots, observation.distance.abs()
         band = self.config.semantics.band_vox * self.grid.voxel_size_m
-        block, voxel = (observation.distance.abs() <= band).nonzero(as_tuple=True)
-        slot = observation.slots[block]
-        rows = self._rows(slot, voxel)
+        surface = self.grid.voxels["tsdf"][slots].abs() * self.truncation_m <= band
+        surface |= at_surface(self.grid, slots)
+        surface &= distance <= self.truncation_m
+        block, voxel = surface.nonzero(as_tuple=True)
+        slot = slots[block]
         place = self.grid.coords[slot].double() * self.grid.block_size_m
         place = place + (self.grid.offsets_vox[voxel].double() + 0.5) * self.grid.voxel_size_m
         cam_T_world = torch.from_numpy(invert(frame.world_T_cam)).to(self.device)
         pixels, depth = project(transform(cam_T_world, place).float(), frame.camera)
-        probabilities = _sample(segmentation.probabilities.to(self.device), pixels)
-        rgb = torch.from_numpy(frame.rgb).to(self.device)
         u = pixels[:, 0].round().long().clamp(0, frame.camera.width - 1)
         v = pixels[:, 1].round().long().clamp(0, frame.camera.height - 1)
+        # Seen is what lies within the band of the measured surface, along its normal.
+        cosine = incidence(view)[v // INCIDENCE_STRIDE_PX, u // INCIDENCE_STRIDE_PX]
+        seen = (distance[block, voxel] * cosine <= band).nonzero()[:, 0]
+        rows = self._rows(slot[seen], voxel[seen])
+        probabilities = sample_beside_edges(
+            segmentation.probabilities.to(self.device), view, pixels[seen], depth[seen], self.truncation_m
+        )
+        rgb = torch.from_numpy(frame.rgb).to(self.device)[v[seen], u[seen]].float()
         samples = ViewSamples(
             frame=frame,
-            points=place.float(),
-            pixels=pixels,
-            depth=depth,
+            points=place[seen].float(),
+            pixels=pixels[seen],
+            depth=depth[seen],
             probabilities=probabilities,
             mean=self.votes.distribution(rows),
             total=self.votes.total(rows),
         )
-        self.votes.add(rows, probabilities, self.fusion.weights(samples), rgb[v, u].float())
+        self.votes.add(rows, probabilities, self.fusion.weights(samples), rgb)
 
     def _rows(self, slot: torch.Tensor, voxel: torch.Tensor) -> torch.Tensor:
         """Vote rows (M,) of voxels, made where missing."""
@@ -281,9 +288,7 @@ class SemanticMapper:
     def _blocks(self, blocks: torch.Tensor | None) -> torch.Tensor:
         return torch.arange(self.grid.count, device=self.device) if blocks is None else blocks
 
-    def _labelled(
-        self, points: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor | None = None
-    ) -> LabelledPoints:
+    def _labelled(self, points: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor | None = None) -> LabelledPoints:
         label, confidence = self.votes.labels(rows)
         return LabelledPoints(
             points=points.cpu().numpy(),
@@ -292,16 +297,3 @@ class SemanticMapper:
             colors=self.votes.color(rows).cpu().numpy(),
             faces=None if faces is None else faces.int().cpu().numpy(),
         )
-
-
-def _sample(probabilities: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """Bilinear samples (M, C) of stride-4 probabilities (C, h, w) at image pixels (M, 2)."""
-    height, width = probabilities.shape[1:]
-    size = torch.tensor([width, height], dtype=torch.float32, device=pixels.device)
-    # Cell j is centred at pixel 4 j + 1.5; grid_sample wants -1 and 1 at the outer cells' edges.
-    cell = (pixels - (STRIDE - 1) / 2) / STRIDE
-    place = (2 * cell + 1) / size - 1
-    sampled = F.grid_sample(
-        probabilities[None], place[None, None], mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return sampled[0, :, 0].T.contiguous()

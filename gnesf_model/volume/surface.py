@@ -17,6 +17,10 @@ from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
 _CHUNK_BLOCKS = 2048
 """Blocks worked on at a time: bounds the scratch memory at about 50 MB."""
 
+_LARGEST_STEP = 1.3
+"""Neighbouring voxels that differ by more have no surface between them: one lies in the free space beside
+an object, the other in the band behind its edge. A floor seen 79 degrees off its normal still passes."""
+
 _CORNERS = torch.tensor([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 _EDGES = torch.tensor([(0, 4), (1, 5), (2, 6), (3, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 1), (2, 3), (4, 5), (6, 7)])
 # Cells around an edge along x, y, z, in the order that makes a quad.
@@ -93,8 +97,9 @@ def surface_mesh(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> Sur
         both = _any_corner(inside) & _any_corner(~inside) & ~_any_corner(tsdf.isnan())
         cell = both.nonzero(as_tuple=True)
         anchor = _voxel_coords(grid, chunk, cell)
-        value = torch.stack([tsdf[cell[0], *(c + d for c, d in zip(cell[1:], k))] for k in corners.tolist()], 1)
-        owner = torch.stack([row[cell[0], *(c + d for c, d in zip(cell[1:], k))] for k in corners.tolist()], 1)
+        places = [(cell[0], cell[1] + i, cell[2] + j, cell[3] + k) for i, j, k in corners.tolist()]
+        value = torch.stack([tsdf[place] for place in places], dim=1)
+        owner = torch.stack([row[place] for place in places], dim=1)
         a, b = value[:, edges[:, 0]], value[:, edges[:, 1]]
         crossed = ((a < 0) != (b < 0)).float()
         fraction = a / torch.where(crossed > 0, a - b, 1.0)
@@ -113,6 +118,38 @@ def surface_mesh(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> Sur
             quads.append(torch.where((here[edge] < 0)[:, None, None], quad, quad.flip(1)))
     faces = _triangles(torch.cat(cells), torch.cat(quads))
     return SurfaceMesh(torch.cat(vertices), torch.cat(rows), faces)
+
+
+def at_surface(grid: BlockGrid, slots: torch.Tensor) -> torch.Tensor:
+    """Flags (N, 512) of the voxels with a sign change between them and one of their six neighbours.
+
+    However steeply the field falls where a surface was seen at a grazing angle, these are the voxels
+    from which `surface_points` and `surface_mesh` are made.
+    """
+    shape = (len(slots), SIDE_VOX, SIDE_VOX, SIDE_VOX)
+    coords = grid.coords[slots].long()
+    here = _known(grid, slots, 0.0).view(shape)
+    flags = torch.zeros(shape, dtype=torch.bool, device=grid.device)
+    for axis in range(1, 4):
+        step = torch.zeros(3, dtype=torch.int64, device=grid.device)
+        step[axis - 1] = 1
+        before, after = grid.find(coords - step), grid.find(coords + step)
+        edges = []
+        for neighbour, place in ((before, SIDE_VOX - 1), (after, 0)):
+            plane = _known(grid, neighbour.clamp_min(0), 0.0).view(shape).select(axis, place)
+            missing = (neighbour < 0).view(-1, 1, 1)
+            edges.append(plane.masked_fill(missing, torch.nan).unsqueeze(axis))
+        line = torch.cat([edges[0], here, edges[1]], dim=axis)
+        low, high = line.narrow(axis, 0, SIDE_VOX + 1), line.narrow(axis, 1, SIDE_VOX + 1)
+        crossed = _crosses(low, high)
+        flags |= crossed.narrow(axis, 0, SIDE_VOX) | crossed.narrow(axis, 1, SIDE_VOX)
+    return flags.view(len(slots), -1)
+
+
+def _known(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> torch.Tensor:
+    """tsdf (N, 512), NaN where it was not measured, or less often than `min_weight`."""
+    weight = grid.voxels["weight"][slots]
+    return grid.voxels["tsdf"][slots].masked_fill((weight <= 0) | (weight < min_weight), torch.nan)
 
 
 def _triangles(cells: torch.Tensor, quads: torch.Tensor) -> torch.Tensor:
@@ -149,9 +186,7 @@ def _padded(
             source = tuple(slice(0, 1) if c else slice(0, SIDE_VOX) for c in corner)
             target = tuple(slice(SIDE_VOX, size) if c else slice(0, SIDE_VOX) for c in corner)
             shape = (-1, SIDE_VOX, SIDE_VOX, SIDE_VOX)
-            value = grid.voxels["tsdf"][have].view(shape)
-            weight = grid.voxels["weight"][have].view(shape)
-            value = torch.where((weight > 0) & (weight >= min_weight), value, torch.nan)
+            value = _known(grid, have, min_weight).view(shape)
             tsdf[(exists, *target)] = value[(slice(None), *source)]
             row[(exists, *target)] = grid.voxels["row"][have].view(shape)[(slice(None), *source)]
         yield chunk, tsdf, row
@@ -165,7 +200,8 @@ def _shift(padded: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def _crosses(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return ((a < 0) != (b < 0)) & ~(a + b).isnan()
+    """Where a surface lies between two voxels; never where one is NaN (unknown)."""
+    return ((a < 0) != (b < 0)) & ((a - b).abs() <= _LARGEST_STEP)
 
 
 def _any_corner(flags: torch.Tensor) -> torch.Tensor:

@@ -33,9 +33,7 @@ class VoteTable:
         device: where the table lives.
     """
 
-    def __init__(
-        self, classes: int, *, max_votes: float, max_rows: int, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, classes: int, *, max_votes: float, max_rows: int, device: torch.device | str = "cpu") -> None:
         self.classes = classes
         self.max_votes = max_votes
         self.max_rows = max_rows
@@ -89,9 +87,7 @@ class VoteTable:
         self.count = last
         return torch.arange(first, last, device=self.device)
 
-    def add(
-        self, rows: torch.Tensor, probabilities: torch.Tensor, weight: torch.Tensor, color: torch.Tensor
-    ) -> None:
+    def add(self, rows: torch.Tensor, probabilities: torch.Tensor, weight: torch.Tensor, color: torch.Tensor) -> None:
         """Add one vote to each of some distinct rows.
 
         Args:
@@ -153,7 +149,7 @@ class VoteTable:
             label = self._at(self._ids, rows).long().gather(1, label[:, None])[:, 0]
         named = known & (best >= rest)
         label = torch.where(named, label, UNKNOWN).to(torch.uint8)
-        return label, torch.where(named, best, rest * known)
+        return label, torch.where(named, best, rest * known).clamp_max_(1.0)
 
     def _at(self, table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         if len(table) == 0:

@@ -48,8 +48,10 @@ def reference(views, centres):
             if distance < -TRUNCATION:
                 continue
             value = min(1.0, distance / TRUNCATION)
-            tsdf[n] = (tsdf[n] * weight[n] + value) / (weight[n] + 1)
-            weight[n] += 1
+            gain = min(1.0, (distance + TRUNCATION) / (TRUNCATION - VOXEL))
+            if gain > 0:
+                tsdf[n] = (tsdf[n] * weight[n] + gain * value) / (weight[n] + gain)
+                weight[n] += gain
     return tsdf, weight
 
 
@@ -84,7 +86,7 @@ def test_equals_the_reference_but_for_rounding():
     tsdf, weight = reference(views, centres)
     got_weight = volume.grid.voxels["weight"][: len(slots)].view(-1).numpy()
     got_tsdf = volume.grid.voxels["tsdf"][: len(slots)].view(-1).numpy()
-    same = got_weight == weight
+    same = np.abs(got_weight - weight) < 1e-4
     # A voxel that projects onto the border of two pixels may take either in float32.
     assert same.mean() > 0.9995
     assert (weight > 0).sum() > 50_000
