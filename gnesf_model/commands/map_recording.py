@@ -21,6 +21,7 @@ from gnesf_model import __version__
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config, parse_overrides
 from gnesf_model.data.source import ACCEPTED, FrameSource, open_source
+from gnesf_model.evaluation.confusion import Confusion
 from gnesf_model.evaluation.labelled_points import load_labelled_points
 from gnesf_model.evaluation.mapping_run import MappingRun, map_scores, run_mapping
 from gnesf_model.frame import Frame
@@ -76,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     oracle = _Oracle(source, config) if config.segmenter.model == "oracle" else None
     mapper = build_mapper(config, oracle.segmenter if oracle else None)
+    if points is not None:  # classes that the map does not have are refused before the work, not after
+        Confusion(mapper.labels).add(points[1], points[1])
     done = map_recording(source, mapper, oracle.look if oracle else lambda frame: None)
     if oracle:
         oracle.remember(done.kept)
@@ -139,7 +142,8 @@ def write_mesh_and_overview(out: Path, done: MappedRecording, title: str) -> Lab
     mesh = done.mapper.mesh()
     write_ply(out / "mesh.ply", mesh, done.mapper.labels)
     title = f"{title}: {done.run.frames} frames, {done.run.keyframes} keyframes"
-    save(out / "overview.png", overview(done.mapper, done.surface, sample_frames(done.kept), title))
+    frames = [done.run.ground_truth(frame) for frame in sample_frames(done.kept)]
+    save(out / "overview.png", overview(done.mapper, done.surface, frames, title))
     return mesh
 
 

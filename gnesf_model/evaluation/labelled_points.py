@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from gnesf_model.labels import UNKNOWN
 
 _BITS = 18
 _HALF = 1 << (_BITS - 1)
-"""Voxel coordinates of ground truth lie in [-half, half): three of them and a label fit one int64."""
+"""Voxel coordinates, from the first camera, lie in [-half, half): three of them and a label fit one int64."""
 _MERGE_ROWS = 2_000_000
 """Rows gathered before equal voxels are added up: bounds the memory."""
 MAX_POINTS = 50_000_000
@@ -34,22 +36,27 @@ class PointCollector:
         self._keys = [np.zeros(0, dtype=np.int64)]
         self._sums = [np.zeros((0, 4))]
         self._pending = 0
+        self._origin_vox: np.ndarray | None = None
+        """Where the first camera stood: the world's own origin may be anywhere (UTM)."""
 
     def add(self, frame: Frame) -> None:
         """Add the labelled pixels of a frame that have depth; frames without either add nothing.
 
         Raises:
-            ValueError: a point is too far from the world's origin to be told apart.
+            ValueError: a point is too far from the first camera to be told apart.
         """
         if frame.labels is None or frame.depth is None:
             return
         use = (frame.labels != UNKNOWN) & (frame.depth > 0)
         points = backproject(torch.from_numpy(frame.depth), frame.camera).numpy()[use].astype(np.float64)
         points = points @ frame.world_T_cam[:3, :3].T + frame.world_T_cam[:3, 3]
-        voxels = np.floor(points / self.voxel_size_m).astype(np.int64)
-        if np.abs(voxels).max(initial=0) >= _HALF:
+        if self._origin_vox is None:
+            self._origin_vox = np.floor(frame.world_T_cam[:3, 3] / self.voxel_size_m).astype(np.int64)
+        voxels = np.floor(points / self.voxel_size_m).astype(np.int64) - self._origin_vox
+        furthest = np.abs(voxels).max(initial=0)
+        if furthest >= _HALF:
             raise ValueError(
-                f"ground truth lies {np.abs(points).max() / 1000:.0f} km from the origin, at most "
+                f"ground truth lies {furthest * self.voxel_size_m / 1000:.0f} km from the first camera, at most "
                 f"{_HALF * self.voxel_size_m / 1000:.1f} km are expected: check the poses"
             )
         voxels += _HALF
@@ -84,16 +91,14 @@ def load_labelled_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         OSError: no such file.
-        ValueError: not such a file, or arrays of another shape.
+        ValueError: not such a file, or arrays of another shape or type.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            for info in archive.zip.infolist():
-                if info.file_size > MAX_POINTS * 32:
-                    raise ValueError(f"{info.filename} claims {info.file_size} bytes")
-            points, labels = archive["xyz"], archive["label"]
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path}: {error}; expected an .npz with xyz (N, 3) and label (N,)") from error
+        with zipfile.ZipFile(path) as archive:
+            points, labels = _read_array(archive, "xyz", "fiu"), _read_array(archive, "label", "iu")
+    except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        text = str(error).strip("'\"")
+        raise ValueError(f"{path}: {text}; expected an .npz with xyz (N, 3) and label (N,)") from error
     if points.ndim != 2 or points.shape[1] != 3 or labels.shape != points.shape[:1]:
         raise ValueError(f"{path} has xyz {points.shape} and label {labels.shape}, expected (N, 3) and (N,)")
     if not np.isfinite(points).all() or labels.min(initial=0) < 0 or labels.max(initial=0) > UNKNOWN:
@@ -109,6 +114,26 @@ def nearest_labels(points: np.ndarray, surface: np.ndarray, surface_labels: np.n
         found = np.isfinite(distance)
         labels[found] = surface_labels[index[found]]
     return labels
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
+    """Numbers of one array of an .npz; its header is believed only as far as there is data for it."""
+    info = archive.getinfo(f"{name}.npy")
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read_header:
+            raise ValueError(f"{name} is of .npy version {version}")
+        shape, _, dtype = read_header[version](stream)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.kind not in kinds:
+        raise ValueError(f"{name} is of type {dtype}, expected {'numbers' if 'f' in kinds else 'whole numbers'}")
+    if size > info.file_size or math.prod(shape) > 3 * MAX_POINTS:
+        raise ValueError(
+            f"{name} claims {shape} values in a file of {info.file_size} bytes (at most {MAX_POINTS} points)"
+        )
+    with archive.open(info) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _merge(keys: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

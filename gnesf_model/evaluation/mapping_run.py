@@ -12,6 +12,7 @@ import numpy as np
 
 from gnesf_model.data.source import FrameSource
 from gnesf_model.evaluation.confusion import Confusion
+from gnesf_model.evaluation.ground_truth import GroundTruth
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.labels import UNKNOWN
@@ -35,17 +36,19 @@ class MappingRun:
         dropped: images and frames that did not, by reason.
         stages: stage -> milliseconds, one entry per frame.
         stamps_ns: stamps of the keyframes.
+        ground_truth: puts a frame's labels into the label space of the map.
         per_frame: confusion of the segmenter alone over the labelled frames.
         truth: labelled pixels of the recording in 3D.
     """
 
+    ground_truth: GroundTruth
+    per_frame: Confusion
+    truth: PointCollector
     frames: int = 0
     keyframes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     stages: dict[str, list[float]] = field(default_factory=dict)
     stamps_ns: list[int] = field(default_factory=list)
-    per_frame: Confusion | None = None
-    truth: PointCollector | None = None
 
     def stage_percentiles(self) -> dict[str, dict[str, float]]:
         """Stage -> p50_ms and p95_ms."""
@@ -64,12 +67,19 @@ def run_mapping(
     """Feed every frame of a recording to a mapper.
 
     Args:
-        source: the recording; ground truth must be in the label space of the map.
+        source: the recording, with or without ground truth.
         mapper: takes the frames; keeps the map.
         progress: wraps the frames, e.g. ``tqdm``.
         before_frame: called with each frame first (the oracle looks at its labels).
+
+    Raises:
+        ValueError: ground truth that is not in its label space, or too far away.
     """
-    run = MappingRun(per_frame=Confusion(mapper.labels), truth=PointCollector(mapper.grid.voxel_size_m))
+    run = MappingRun(
+        GroundTruth(source.label_space, mapper.labels),
+        Confusion(mapper.labels),
+        PointCollector(mapper.grid.voxel_size_m),
+    )
     reported: Counter[str] = Counter()
     for frame in progress(source):
         before_frame(frame)
@@ -80,8 +90,9 @@ def run_mapping(
             reported[drop.reason] += 1
             if reported[drop.reason] == 1:
                 logger.warning("dropped a frame (%s): %s", drop.reason, drop)
-            # A frame that could not be mapped is still ground truth: it counts as wrong.
-            _collect_truth(run, frame, None)
+            # A frame that could not be mapped is still ground truth: it counts as wrong. One that lies out of the
+            # map's range has no place in 3D.
+            _collect_truth(run, frame, None, in_3d=drop.reason != "out_of_range")
             continue
         run.frames += 1
         if update.keyframe is not None:
@@ -114,7 +125,7 @@ def map_scores(
     scores: dict[str, Any] = {}
     if run.per_frame.counts.sum():
         rendered = Confusion(mapper.labels)
-        for frame in progress(source):
+        for frame in map(run.ground_truth, progress(source)):
             if frame.labels is None:
                 continue
             view = mapper.render(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
@@ -129,7 +140,8 @@ def map_scores(
     return scores or None
 
 
-def _collect_truth(run: MappingRun, frame: Frame, segmentation: Segmentation | None) -> None:
+def _collect_truth(run: MappingRun, frame: Frame, segmentation: Segmentation | None, in_3d: bool = True) -> None:
+    frame = run.ground_truth(frame)
     if frame.labels is None:
         return
     truth = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
@@ -138,4 +150,5 @@ def _collect_truth(run: MappingRun, frame: Frame, segmentation: Segmentation | N
     else:
         predicted = pixel_labels(segmentation, *frame.labels.shape)[::PIXEL_STRIDE, ::PIXEL_STRIDE]
     run.per_frame.add(truth, predicted)
-    run.truth.add(frame)
+    if in_3d:
+        run.truth.add(frame)

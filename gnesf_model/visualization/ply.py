@@ -14,18 +14,21 @@ from gnesf_model.mapper import LabelledPoints
 def write_ply(path: str | Path, surface: LabelledPoints, labels: LabelSpace) -> None:
     """Write a cloud or a mesh as binary PLY, coloured by class.
 
-    Vertex properties: x y z (float, m), red green blue alpha (the class's colour), label (uchar, 255 =
-    unknown), confidence (float), image_red image_green image_blue (uchar, the mean image colour).
+    Vertex properties: x y z (float, m), red green blue (uchar, the class's colour), label (uchar, 255 = unknown),
+    confidence (float), image_red image_green image_blue (uchar, the mean image colour).
 
     Raises:
         OSError: the file cannot be written.
     """
-    colors = np.full((len(surface.points), 4), 255, dtype=np.uint8)
-    colors[:, :3] = labels.colors[surface.labels]
     faces = np.zeros((0, 3), np.int32) if surface.faces is None else surface.faces
-    mesh = trimesh.Trimesh(surface.points, faces, vertex_colors=colors, process=False)
-    mesh.vertex_attributes["label"] = surface.labels
-    mesh.vertex_attributes["confidence"] = surface.confidence
+    mesh = trimesh.Trimesh(surface.points, faces, process=False)
+    # Colours, too, are attributes: trimesh has no vertex colours for a mesh without vertices.
+    attributes = mesh.vertex_attributes
+    colors = labels.colors[surface.labels]
+    for channel, name in enumerate(("red", "green", "blue")):
+        attributes[name] = colors[:, channel]
+    attributes["label"] = surface.labels
+    attributes["confidence"] = surface.confidence
     for channel, name in enumerate(("image_red", "image_green", "image_blue")):
-        mesh.vertex_attributes[name] = surface.colors[:, channel]
+        attributes[name] = surface.colors[:, channel]
     Path(path).write_bytes(mesh.export(file_type="ply", include_attributes=True))
