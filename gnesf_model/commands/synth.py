@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from gnesf_model.data.folder_writer import write_folder
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.data.procrooms.depth_sensor import SENSORS
+from gnesf_model.data.procrooms.source import TRAJECTORIES
 
 BAG_SUFFIX = ".mcap"
 
@@ -26,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"), help="image size in pixels"
     )
     parser.add_argument("--stride", type=int, default=3, metavar="S", help="keep every S-th frame of 30 Hz (default 3)")
-    parser.add_argument("--depth-noise", action="store_true", help="depth as of a structured-light sensor, not exact")
+    parser.add_argument(
+        "--recorded",
+        action="store_true",
+        help="as a real camera would: intrinsics, trajectory, blur, noise, JPEG and depth sensor drawn from the seed",
+    )
+    parser.add_argument("--depth-sensor", choices=SENSORS, help="depth as of this sensor, not exact")
+    parser.add_argument("--trajectory", choices=TRAJECTORIES, help="who carries the camera (default handheld)")
     parser.add_argument(
         "--out",
         type=Path,
@@ -45,20 +53,30 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--labels-out {arguments.labels_out} is for bags; the folder {out} gets label/ by itself")
     if is_bag and out.exists():
         raise FileExistsError(f"{out} exists already: name another file or remove it")
-    source = RoomSource(
-        arguments.seed,
-        frames=arguments.frames,
-        width=arguments.size[0],
-        height=arguments.size[1],
-        stride=arguments.stride,
-        depth_noise=arguments.depth_noise,
-    )
+    source = _source(arguments)
     with tqdm(total=len(source), desc=source.scene.name, unit="frame") as bar:
         if is_bag:
             _write_bag_file(source, out, arguments.labels_out, bar.update)
         else:
             write_folder(source, out, progress=bar.update)
     return 0
+
+
+def _source(arguments: argparse.Namespace) -> RoomSource:
+    size = tuple(arguments.size or (320, 240))
+    if arguments.recorded:
+        if arguments.depth_sensor or arguments.trajectory:
+            raise ValueError("--recorded draws the depth sensor and the trajectory: leave out what else asks for them")
+        return RoomSource.as_recorded(arguments.seed, arguments.frames, size, arguments.stride)
+    return RoomSource(
+        arguments.seed,
+        frames=arguments.frames,
+        width=size[0],
+        height=size[1],
+        stride=arguments.stride,
+        depth_noise=arguments.depth_sensor or False,
+        trajectory=arguments.trajectory or "handheld",
+    )
 
 
 def _write_bag_file(source: RoomSource, out: Path, labels_out: str | None, progress: Callable[[int], None]) -> None:

@@ -31,6 +31,14 @@ def test_a_written_room_reads_back(tmp_path, name):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "gt"] if more else [name])
 
 
+def test_a_recorded_room_has_the_size_that_is_asked_for(tmp_path):
+    assert synth(tmp_path / "room", "--recorded") == 0
+    frames = list(open_source(tmp_path / "room"))
+    assert [frame.rgb.shape for frame in frames] == [(48, 64, 3)] * 3
+    exact = RoomSource.as_recorded(2, 3, (64, 48))
+    np.testing.assert_allclose(frames[1].world_T_cam, exact.poses[1], atol=1e-6)
+
+
 def test_nothing_is_overwritten_and_nonsense_is_refused(tmp_path, caplog):
     (tmp_path / "kept").write_text("mine")
     assert synth(tmp_path) == 2
@@ -41,3 +49,6 @@ def test_nothing_is_overwritten_and_nonsense_is_refused(tmp_path, caplog):
     assert "exists already" in caplog.text
     assert synth(tmp_path / "new", "--labels-out", str(tmp_path / "gt")) == 2
     assert "is for bags" in caplog.text
+    assert synth(tmp_path / "new", "--recorded", "--trajectory", "robot") == 2
+    assert "leave out" in caplog.text
+    assert not (tmp_path / "new").exists()

@@ -109,21 +109,25 @@ class Renderer:
 
     @single_thread()
     @torch.inference_mode()
-    def render(self, camera: Camera, world_T_cam: np.ndarray) -> Images:
-        """Images of `camera` (pixel centres at integers) at the pose `world_T_cam` (4, 4)."""
+    def render(self, camera: Camera, world_T_cam: np.ndarray, gain: float = 1.0) -> Images:
+        """Images of `camera` (pixel centres at integers) at the pose `world_T_cam` (4, 4).
+
+        Args:
+            gain: factor on the exposure of this picture.
+        """
         pose = torch.as_tensor(world_T_cam, dtype=torch.float32, device=self.device)
         directions = pixel_rays(camera, self.device) @ pose[:3, :3].T
         hits = self.scene.cast(pose[:3, 3], directions)
         seen = hits.primitive >= 0
         depth = torch.where(seen, hits.t, 0.0)  # rays have z = 1, so t is depth
         labels = torch.where(seen, self._labels[hits.primitive.clamp_min(0)], UNLABELLED).to(torch.uint8)
-        colour = self._colour(camera, pose[:3, 3], directions, hits)
+        colour = self._colour(camera, pose[:3, 3], directions, hits, gain)
         if self.antialias:
-            self._refine(colour, camera, pose, hits)
+            self._refine(colour, camera, pose, hits, gain)
         rgb = (colour * 255 + 0.5).to(torch.uint8)
         return Images(rgb, depth, labels, hits.normal, hits.primitive)
 
-    def _refine(self, colour: Tensor, camera: Camera, pose: Tensor, hits: Hits) -> None:
+    def _refine(self, colour: Tensor, camera: Camera, pose: Tensor, hits: Hits, gain: float) -> None:
         """Replace the colour of pixels on outlines by the mean of four rays, as a finite pixel sees it."""
         v, u = _outlines(hits).nonzero(as_tuple=True)
         if not len(v):
@@ -135,10 +139,10 @@ class Renderer:
         rays[..., 0] = (u[:, None] + offset[:, 0] - camera.cx) / camera.fx
         rays[..., 1] = (v[:, None] + offset[:, 1] - camera.cy) / camera.fy
         directions = rays.reshape(-1, 3) @ pose[:3, :3].T
-        finer = self._colour(camera, pose[:3, 3], directions, self.scene.cast(pose[:3, 3], directions))
+        finer = self._colour(camera, pose[:3, 3], directions, self.scene.cast(pose[:3, 3], directions), gain)
         colour[v, u] = finer.reshape(-1, 4, 3).mean(1)
 
-    def _colour(self, camera: Camera, eye: Tensor, directions: Tensor, hits: Hits) -> Tensor:
+    def _colour(self, camera: Camera, eye: Tensor, directions: Tensor, hits: Hits, gain: float) -> Tensor:
         """Display RGB (..., 3) in 0..1 of rays (..., 3)."""
         shape = hits.t.shape
         seen = (hits.primitive >= 0).reshape(-1)
@@ -159,7 +163,7 @@ class Renderer:
         )
         if self.shading:
             colour = self._lit(colour, point, normal, d / length[:, None], primitive, shape)
-            colour = colour * self.exposure * torch.tensor(self.white_balance, device=colour.device)
+            colour = colour * (self.exposure * gain) * torch.tensor(self.white_balance, device=colour.device)
             colour = colour * (1 + colour / 6) / (1 + colour)  # shoulder, after Reinhard 2002
         colour = torch.where(seen[:, None], colour, 0.0).clamp(0, 1) ** (1 / 2.2)
         return colour.reshape(*shape, 3)

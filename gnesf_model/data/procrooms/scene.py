@@ -95,6 +95,7 @@ class Scene:
         if not self.primitives:
             raise ValueError("a scene needs at least one primitive, got none")
         self.labels = np.array([p.label for p in self.primitives], dtype=np.uint8)
+        self.gloss = np.array([self.materials[p.material].gloss for p in self.primitives])
         self._tables: dict[tuple[torch.dtype, torch.device], _Table] = {}
 
     @single_thread()

@@ -138,6 +138,43 @@ def test_depth_noise_grows_with_distance_and_leaves_holes():
     assert np.median(error[far]) > np.median(error[~far])
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_robot_looks_where_it_drives_and_keeps_its_height(seed):
+    source = RoomSource(seed, frames=1200, width=32, height=24, stride=1, trajectory="robot")
+    poses = source.poses
+    assert source.scene.sdf(torch.from_numpy(poses[:, :3, 3])).min() > 0.15
+    assert np.ptp(poses[:, 2, 3]) < 0.01
+    velocity = np.diff(poses[:, :2, 3], axis=0) * 30
+    speed = np.linalg.norm(velocity, axis=1)
+    assert speed.max() < 0.6
+    driving = speed > 0.25
+    assert driving.mean() > 0.05
+    ahead = poses[1:, :2, 2] / np.linalg.norm(poses[1:, :2, 2], axis=1, keepdims=True)
+    assert ((velocity * ahead).sum(1)[driving] / speed[driving]).min() > np.cos(np.deg2rad(15))
+    handheld = RoomSource(seed, frames=3, width=32, height=24)
+    assert not np.allclose(handheld.poses, poses[:9:3])
+
+
+def test_a_recorded_room_differs_in_what_cameras_do_and_only_in_that():
+    made = [RoomSource.as_recorded(1, frames=2, size=(96, 72)) for _ in range(2)]
+    a, b = (source[1] for source in made)
+    assert a.rgb.tobytes() == b.rgb.tobytes()
+    assert a.depth.tobytes() == b.depth.tobytes()
+    exact = made[0].images(1)
+    np.testing.assert_array_equal(a.labels, exact.labels.numpy())
+    assert 0.3 < np.abs(a.rgb.astype(int) - exact.rgb.numpy()).mean() < 15
+    error = np.abs(a.depth - exact.depth.numpy())[a.depth > 0]
+    assert 0 < np.median(error) < 0.03
+    cameras = {RoomSource.as_recorded(seed, frames=1).camera for seed in range(6)}
+    assert len(cameras) == 6
+
+
+@pytest.mark.parametrize("bad", [{"depth_noise": "sonar"}, {"trajectory": "drone"}])
+def test_unknown_sensors_and_trajectories_are_named(bad):
+    with pytest.raises(ValueError, match=rf"is '{next(iter(bad.values()))}', expected .*one of"):
+        RoomSource(0, frames=1, **bad)
+
+
 @pytest.mark.parametrize("bad", [{"frames": 0}, {"stride": 0}, {"max_depth_m": 0.0}, {"seed": -2}])
 def test_nonsense_is_refused_with_the_value(bad):
     with pytest.raises(ValueError, match=rf"is {next(iter(bad.values()))}"):
