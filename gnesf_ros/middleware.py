@@ -10,7 +10,8 @@ from gnesf_model.resources import config_dir
 
 _FASTDDS = "rmw_fastrtps"
 _PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Fast DDS 2.x reads both, the first since 2.12 (Jazzy has 2.14), the second also in Humble."""
+"""Fast DDS 3 (Kilted on) reads the first and warns of the second; 2.x (Humble, Jazzy) reads the second only."""
+_FASTDDS_2 = ("", "humble", "iron", "jazzy")
 
 
 def shared_memory_profile() -> Path:
@@ -34,4 +35,5 @@ def environment(current: Mapping[str, str] | None = None) -> dict[str, str]:
         return {}
     if any(current.get(name) for name in _PROFILE_VARIABLES):
         return {}
-    return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(shared_memory_profile())}
+    name = _PROFILE_VARIABLES[current.get("ROS_DISTRO", "") in _FASTDDS_2]
+    return {name: str(shared_memory_profile())}
