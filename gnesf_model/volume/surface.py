@@ -17,9 +17,9 @@ from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
 _CHUNK_BLOCKS = 2048
 """Blocks worked on at a time: bounds the scratch memory at about 50 MB."""
 
-_LARGEST_STEP = 1.3
+_LARGEST_STEP = 1.6
 """Neighbouring voxels that differ by more have no surface between them: one lies in the free space beside
-an object, the other in the band behind its edge. A floor seen 79 degrees off its normal still passes."""
+an object, the other in the band behind its edge. A floor seen 81 degrees off its normal still passes."""
 
 _CORNERS = torch.tensor([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 _EDGES = torch.tensor([(0, 4), (1, 5), (2, 6), (3, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 1), (2, 3), (4, 5), (6, 7)])

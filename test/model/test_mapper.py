@@ -145,7 +145,7 @@ def frames_of(room, frames):
     """The rendered frames as a source, so that they are not rendered twice."""
 
     class Rendered(list):
-        drops = room.drops
+        drops, label_space, last_message = room.drops, room.label_space, room.last_message
 
     return Rendered(frames)
 
