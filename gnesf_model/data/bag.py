@@ -34,6 +34,7 @@ class BagSource:
         labels_dir: ground truth as ``<stamp_ns>.png``, with classes.yaml or in ScanNet-20 ids.
 
     Attributes:
+        path: folder or file.
         topics: which topics make the frames.
         name, drops, last_message, label_space: as `FrameSource`.
 
@@ -51,6 +52,7 @@ class BagSource:
         labels_dir: str | Path | None = None,
     ) -> None:
         self._bag = BagFile(path)
+        self.path = self._bag.path
         self._config = config or InputConfig()
         self._labels = _label_folder(labels_dir)
         self.name = self._bag.path.name if self._bag.path.is_dir() else self._bag.path.stem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -62,6 +64,15 @@ def fit_width(image: np.ndarray, width: int) -> np.ndarray:
     """Image scaled to a width."""
     height = max(1, round(image.shape[0] * width / image.shape[1]))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def contact_sheet(images: Sequence[np.ndarray], columns: int, width: int) -> np.ndarray:
+    """Pictures (H, W, 3) of one shape in rows and columns on one sheet (h, `width`, 3); white where there is none."""
+    small = [fit_width(image, width // columns) for image in images]
+    blank = np.full_like(small[0], 255)
+    rows = [[*small[i : i + columns], *[blank] * columns][:columns] for i in range(0, len(small), columns)]
+    sheet = np.vstack([np.hstack(row) for row in rows])
+    return np.pad(sheet, ((0, 0), (0, width - sheet.shape[1]), (0, 0)), constant_values=255)
 
 
 def save(path: object, rgb: np.ndarray) -> None:

@@ -15,7 +15,7 @@ def write_ply(path: str | Path, surface: LabelledPoints, labels: LabelSpace) -> 
     """Write a cloud or a mesh as binary PLY, coloured by class.
 
     Vertex properties: x y z (float, m), red green blue (uchar, the class's colour), label (uchar, 255 = unknown),
-    confidence (float), image_red image_green image_blue (uchar, the mean image colour).
+    confidence (float), image_red image_green image_blue (uchar, the mean image colour, where it is known).
 
     Raises:
         OSError: the file cannot be written.
@@ -29,6 +29,7 @@ def write_ply(path: str | Path, surface: LabelledPoints, labels: LabelSpace) -> 
         attributes[name] = colors[:, channel]
     attributes["label"] = surface.labels
     attributes["confidence"] = surface.confidence
-    for channel, name in enumerate(("image_red", "image_green", "image_blue")):
-        attributes[name] = surface.colors[:, channel]
+    if surface.colors is not None:
+        for channel, name in enumerate(("image_red", "image_green", "image_blue")):
+            attributes[name] = surface.colors[:, channel]
     Path(path).write_bytes(mesh.export(file_type="ply", include_attributes=True))
