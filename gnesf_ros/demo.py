@@ -1,0 +1,239 @@
+"""`gnesf demo`: a recording through the real node, in a process of its own, with pictures and a report."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import Image
+from tqdm import tqdm
+
+from gnesf_model.build import build_mapper
+from gnesf_model.commands.map_recording import MappedRecording, map_recording, progress, write_mesh_and_overview
+from gnesf_model.config import Config, parse_overrides
+from gnesf_model.data.bag import BagSource
+from gnesf_model.data.bag_topics import COMPRESSED, POSES, BagTopics
+from gnesf_model.data.bag_writer import write_bag
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.data.source import ACCEPTED, FrameSource, open_source
+from gnesf_model.evaluation.mapping_run import map_scores
+from gnesf_model.labels import LabelSpace
+from gnesf_model.mapper import LabelledPoints
+from gnesf_model.visualization.images import contact_sheet, legend, save
+from gnesf_model.visualization.ply import write_ply
+from gnesf_ros.demo_report import DemoResult, render
+from gnesf_ros.recorder import label_space_of, points_of
+from gnesf_ros.replay import LOG, PARAMETERS, replay
+
+ROOM = {"seed": 0, "frames": 90, "stride": 6}
+"""The default recording: 18 s at 5 Hz. Rendering is what takes time, so no frame more than shows the room."""
+PICTURES = 12
+SEGMENTERS = (
+    "an ONNX file with its YAML sidecar, the folder or hub id of a transformers checkpoint, or oracle:DIR with "
+    "label images by stamp (docs/models.md)"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--bag", metavar="SOURCE", help=f"{ACCEPTED}; a procedural room by default")
+    parser.add_argument("--segmenter", metavar="ID|PATH", help=SEGMENTERS)
+    parser.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR", help="default demo_out")
+    parser.add_argument("--pose-dir", default="pose", metavar="NAME", help="folder of poses of an RGB-D folder")
+    parser.add_argument("--labels", metavar="DIR", help="ground truth of the recording, for scores")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings, as config/gnesf.yaml")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="key=value", help="one setting")
+    parser.add_argument(
+        "--queue",
+        choices=("all", "newest"),
+        default="all",
+        help="all: every frame is mapped, the player waits; newest: as on a robot (default all)",
+    )
+    parser.add_argument("--rate", type=float, default=1.0, help="1: as recorded; 0: as fast as it maps (default 1)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demonstration; 0 when a labelled cloud arrived, the node ended well and offline gives the same map."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node ends with this process, whatever ends it
+    clock = _Stopwatch()
+    config = _config(arguments)
+    print(_first_line(arguments, config), flush=True)
+    oracle = config.segmenter.model == "oracle"
+    mapper = None if oracle else build_mapper(config)  # what is wrong with it shows before anything is written
+    out: Path = arguments.out
+    _make_folder(out)
+    with clock("preparing the recording"):
+        source, labels = _recording(arguments, config, out)
+        config = _for_bag(config, source.topics, labels, arguments.queue)
+        mapper = mapper or build_mapper(config)
+        source = _with_ground_truth(source, config, labels, mapper.labels)
+    with clock("playing it through the node, the node's start included"):
+        node = replay(source, config, arguments.rate, out)
+    live, space = points_of(node.heard.cloud), label_space_of(node.heard.legend)
+    write_ply(out / "cloud.ply", live, space)
+    _write_overlays(out, node.heard.overlays, live, space)
+    with clock("mapping it offline"):
+        offline = map_recording(source, mapper)
+    with clock("mesh, pictures and scores"):
+        title = f"{source.name}, segmented by {'the oracle' if oracle else config.segmenter.model}"
+        mesh = write_mesh_and_overview(out, offline, title)
+        scores = map_scores(source, mapper, offline.run, live, progress=progress(len(source), "scoring"))
+    same, agreement = compare(live, offline, every_frame=arguments.queue == "all")
+    files = {
+        "overlays.png, overlays/": "the node's semantic overlay images",
+        "overview.png": "the map from above, and beside photographs",
+        "cloud.ply": "the node's last semantic cloud",
+        "mesh.ply": "the same map as a mesh, made offline",
+        PARAMETERS: "every parameter of the node",
+        LOG: "what the node printed",
+    }
+    result = DemoResult(title, source.topics, node.heard, live, offline, mesh, scores, agreement, clock.seconds, files)
+    report = render(result)
+    (out / "report.md").write_text(report, encoding="utf-8")
+    print(f"\n{report}\nAll of it is in {out}/")
+    if node.status != 0:
+        print(f"The node ended with status {node.status}, expected 0: see {out / LOG}")
+    return 0 if same and node.status == 0 and len(live.points) else 1
+
+
+def compare(live: LabelledPoints, offline: MappedRecording, every_frame: bool) -> tuple[bool, str]:
+    """Whether the node's cloud is what it should be, and how it compares with the offline map, in words."""
+    other = offline.surface
+    if not every_frame:
+        return True, (
+            f"With --queue newest the node leaves out what it cannot keep up with: {len(live.points)} points, "
+            f"offline, with every frame, {len(other.points)}."
+        )
+    same = (
+        np.array_equal(live.points, other.points)
+        and np.array_equal(live.labels, other.labels)
+        and np.array_equal(live.confidence, np.minimum(other.confidence, 1.0))
+    )
+    if same:
+        return True, f"node and offline map agree: {len(live.points)} points, bit-equal"
+    words = f"node and offline map differ: {len(live.points)} and {len(other.points)} points"
+    if offline.mapper.device.type != "cpu":
+        return True, f"{words}; on a GPU sums are taken in no fixed order, so that rounding differs"
+    return False, f"{words}; expected bit-equal maps. Did every message reach the node (table In)?"
+
+
+class _Stopwatch:
+    """Wall time by step, s."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[step] = time.monotonic() - start
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    overrides = parse_overrides(arguments.overrides)
+    if arguments.segmenter:
+        overrides["segmenter.model"] = arguments.segmenter
+    config = Config.load(arguments.config, overrides) if arguments.config else Config.from_flat(overrides)
+    if config.segmenter.model == "oracle" and not arguments.segmenter and not _is_room(arguments):
+        raise ValueError(
+            f"no segmenter is named for {arguments.bag}: give --segmenter (make demo SEGMENTER=...), {SEGMENTERS}"
+        )
+    return config
+
+
+def _is_room(arguments: argparse.Namespace) -> bool:
+    return arguments.bag is None or arguments.bag.startswith("rooms:")
+
+
+def _first_line(arguments: argparse.Namespace, config: Config) -> str:
+    what = arguments.bag or f"a procedural room (rooms:{ROOM['seed']})"
+    if config.segmenter.model != "oracle":
+        return f"demo: {what}, segmented by {config.segmenter.model}."
+    return (
+        f"demo: {what}, segmented by the oracle, which reads the recording's own ground truth: no trained weights are "
+        "bundled yet. SEGMENTER=id-or-path takes a real network, BAG=path your own recording."
+    )
+
+
+def _make_folder(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / PARAMETERS).is_file())):
+        raise FileExistsError(f"{out} exists and is not from an earlier demo: name another folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    # By it a later run knows the folder again; filled in once the recording is known.
+    (out / PARAMETERS).touch()
+
+
+def _recording(arguments: argparse.Namespace, config: Config, out: Path) -> tuple[BagSource, Path | None]:
+    """The recording as a bag, and the folder with its ground truth by stamp; both written where they are not there."""
+    source: FrameSource = (
+        RoomSource(**ROOM)
+        if arguments.bag is None
+        else open_source(arguments.bag, config=config.input, labels_dir=arguments.labels, pose_dir=arguments.pose_dir)
+    )
+    if isinstance(source, BagSource):
+        return source, Path(arguments.labels) if arguments.labels else None
+    bag, labels = out / "recording" / "bag", out / "recording" / "labels"
+    shutil.rmtree(bag.parent, ignore_errors=True)
+    bag.parent.mkdir()
+    with tqdm(total=len(source), desc="writing", unit="frame") as bar:
+        write_bag(source, bag, labels_dir=labels if source.label_space else None, progress=bar.update)
+    written = BagSource(bag, config.input)
+    written.name = source.name
+    return written, labels if source.label_space else None
+
+
+def _with_ground_truth(source: BagSource, config: Config, labels: Path | None, space: LabelSpace) -> BagSource:
+    """The same bag with its ground truth, where that is in the label space of the map and so can be compared."""
+    if labels is None:
+        return source
+    labelled = BagSource(source.path, config.input, labels_dir=labels)
+    labelled.name = source.name
+    return labelled if labelled.label_space == space.name else source
+
+
+def _for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) -> Config:
+    """The configuration with what the bag decides."""
+    if topics.depth is None:
+        raise ValueError("the bag has no depth image, and geometry: depth needs one; input.depth_topic names it")
+    if topics.pose and topics.pose.msgtype == POSES[1]:
+        raise ValueError(
+            f"{topics.pose.topic} is a {POSES[1]}, the node takes PoseStamped, Odometry or TF: set input.pose_source"
+        )
+    model = config.segmenter.model
+    if model == "oracle":
+        if labels is None:
+            raise ValueError("the oracle needs label images by stamp: give --labels DIR or another --segmenter")
+        model = f"oracle:{labels.resolve()}"
+    compressed = topics.color.msgtype == COMPRESSED
+    return dataclasses.replace(
+        config,
+        segmenter=dataclasses.replace(config.segmenter, model=model),
+        input=dataclasses.replace(config.input, pose_source=topics.pose_source),
+        node=dataclasses.replace(
+            config.node, queue=queue, use_depth=True, image_transport="compressed" if compressed else "raw"
+        ),
+    )
+
+
+def _write_overlays(out: Path, messages: list[Image], live: LabelledPoints, space: LabelSpace) -> None:
+    """Some overlay pictures, and all of them on one sheet with the legend."""
+    folder = out / "overlays"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.jpg"):
+        old.unlink()
+    pictures = []
+    for index in np.linspace(0, len(messages) - 1, min(PICTURES, len(messages))).round().astype(int):
+        msg = messages[index]
+        pictures.append(np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.width, 3))
+        save(folder / f"{msg.header.stamp.sec:010d}{msg.header.stamp.nanosec:09d}.jpg", pictures[-1])
+    sheet = contact_sheet(pictures, columns=4, width=1600)
+    save(out / "overlays.png", cv2.vconcat([sheet, legend(space, np.unique(live.labels), sheet.shape[1])]))

@@ -1,0 +1,127 @@
+"""A bag through a node in a process of its own, on a DDS domain of its own, to the final map."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+import yaml
+from gnesf_msgs.msg import MapperStatus
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from tqdm import tqdm
+
+from gnesf_model.config import Config
+from gnesf_model.data.bag import BagSource
+from gnesf_model.data.bag_file import BagFile
+from gnesf_model.data.bag_topics import BagTopics
+from gnesf_ros import middleware
+from gnesf_ros.node_process import NodeProcess
+from gnesf_ros.playback import BagPlayer, PlayOptions
+from gnesf_ros.recorder import OutputRecorder
+
+MAPPER = "/gnesf"
+PARAMETERS, LOG = "params.yaml", "node.log"
+"""Files that `replay` writes."""
+_LOADING_S, _DRAINING_S, _CLOUD_S, _DIAGNOSTICS_S = 900.0, 600.0, 60.0, 5.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the node said, and the exit status with which it ended."""
+
+    heard: OutputRecorder
+    status: int
+
+
+def replay(source: BagSource, config: Config, rate: float, out: Path) -> Replay:
+    """Play a bag through the node and wait for its final map, with a progress bar.
+
+    Args:
+        source: the bag, and which of its topics to map.
+        config: the node's parameters; with ``node.queue: all`` the player waits for the node.
+        rate: 1: as recorded; 0: as fast as possible.
+        out: folder for the node's parameters and its log.
+
+    Raises:
+        RuntimeError: the node ended or fell silent, or it mapped no frame; the text says why.
+        ValueError: the bag cannot be played.
+    """
+    environment = {
+        # Nothing here leaves this machine, and nothing else on it is heard here.
+        "ROS_DOMAIN_ID": str(random.randrange(1, 100)),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        **middleware.environment(),
+    }
+    os.environ.update(environment)
+    topics, log = source.topics, out / LOG
+    bar = tqdm(total=topics.color.msgcount, desc="playing", unit="frame", smoothing=0.1)
+
+    def on_status(status: MapperStatus) -> None:
+        bar.update(status.frames_processed + sum(status.drop_counts) - bar.n)
+
+    heard = None
+    rclpy.init(args=[], domain_id=int(environment["ROS_DOMAIN_ID"]), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        color = CompressedImage if config.node.image_transport == "compressed" else Image
+        reliable = config.node.queue == "all"
+        heard = OutputRecorder(MAPPER, color, topics.color.topic, reliable=reliable, on_status=on_status)
+        with NodeProcess(_ros_arguments(config, topics, out), environment, log) as process:
+            if not heard.wait(lambda: heard.status, process.check, _LOADING_S):
+                raise RuntimeError(f"the node said nothing within {_LOADING_S:.0f} s: see {log}")
+            _play(source, rate, MAPPER if reliable else "", process)
+            heard.wait(lambda: heard.settled, process.check, _DRAINING_S)
+            _await_final_words(heard, process, log)
+            return Replay(heard, process.stop())
+    finally:
+        if heard:
+            heard.close()
+        bar.close()
+        rclpy.try_shutdown()
+
+
+def _play(source: BagSource, rate: float, wait_for: str, process: NodeProcess) -> None:
+    # The node's other inputs are remapped there; /tf and /tf_static may be several topics in a bag.
+    tf = {c.topic: "/tf_static" if c.topic.endswith("tf_static") else "/tf" for c in source.topics.tf}
+    remaps = {old: new for old, new in tf.items() if old != new}
+    node = rclpy.create_node("gnesf_player")
+    try:
+        BagPlayer(node, BagFile(source.path), PlayOptions(rate=rate, wait_for=wait_for, remaps=remaps)).play()
+    except RuntimeError:
+        process.check()  # if it has ended, that is why
+        raise
+    finally:
+        node.destroy_node()
+
+
+def _await_final_words(heard: OutputRecorder, process: NodeProcess, log: Path) -> None:
+    """Wait for diagnostics and a cloud that tell of the whole recording."""
+    told = heard.traffic["/diagnostics"].count
+    heard.wait(lambda: heard.traffic["/diagnostics"].count > told, process.check, _DIAGNOSTICS_S)
+    status = heard.status
+    if not status.frames_processed:
+        dropped = ", ".join(f"{n} {reason}" for reason, n in zip(status.drop_reasons, status.drop_counts)) or "none"
+        words = "".join(f"\n  - {text}" for text in heard.words.values())
+        raise RuntimeError(
+            f"no frame was mapped: {status.frames_received} images reached the node, dropped: {dropped}. Its "
+            f"diagnostics said:{words or ' nothing'}\nIts log is {log}"
+        )
+    if not heard.wait(lambda: heard.cloud_is_final, process.check, _CLOUD_S):
+        raise RuntimeError(f"the final cloud did not come within {_CLOUD_S:.0f} s: see {log}")
+
+
+def _ros_arguments(config: Config, topics: BagTopics, out: Path) -> list[str]:
+    """The node's parameters, in a file, and its inputs."""
+    parameters = {"/**": {"ros__parameters": {"use_sim_time": True, **dataclasses.asdict(config)}}}
+    path = out / PARAMETERS
+    path.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    color = "color/image_raw/compressed" if config.node.image_transport == "compressed" else "color/image_raw"
+    inputs = {color: topics.color, "color/camera_info": topics.camera_info, "depth/image_raw": topics.depth}
+    if topics.pose:
+        inputs[topics.pose_source] = topics.pose
+    remaps = [f"{name}:={connection.topic}" for name, connection in inputs.items()]
+    return ["--params-file", str(path), *(word for remap in remaps for word in ("-r", remap))]
