@@ -15,6 +15,7 @@ from gnesf_model.data.procrooms.depth_sensor import SENSORS
 from gnesf_model.data.procrooms.source import TRAJECTORIES
 
 BAG_SUFFIX = ".mcap"
+FRAMES_PER_ROOM = 150
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, required=True, metavar="N", help="which room; the same number, the same room"
     )
-    parser.add_argument("--frames", type=int, metavar="F", help="how many frames (default 150)", default=150)
+    parser.add_argument("--rooms", type=int, default=1, metavar="R", help="several rooms make a flat (default 1)")
+    parser.add_argument("--frames", type=int, metavar="F", help=f"how many frames (default {FRAMES_PER_ROOM} per room)")
     parser.add_argument(
         "--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"), help="image size in pixels"
     )
@@ -64,17 +66,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _source(arguments: argparse.Namespace) -> RoomSource:
     size = tuple(arguments.size or (320, 240))
+    frames = FRAMES_PER_ROOM * max(arguments.rooms, 1) if arguments.frames is None else arguments.frames
     if arguments.recorded:
         if arguments.depth_sensor or arguments.trajectory:
             raise ValueError("--recorded draws the depth sensor and the trajectory: leave out what else asks for them")
-        return RoomSource.as_recorded(arguments.seed, arguments.frames, size, arguments.stride)
+        return RoomSource.as_recorded(arguments.seed, frames, size, arguments.stride, arguments.rooms)
     return RoomSource(
         arguments.seed,
-        frames=arguments.frames,
+        frames=frames,
         width=size[0],
         height=size[1],
         stride=arguments.stride,
         depth_noise=arguments.depth_sensor or False,
+        rooms=arguments.rooms,
         trajectory=arguments.trajectory or "handheld",
     )
 

@@ -39,6 +39,16 @@ def test_a_recorded_room_has_the_size_that_is_asked_for(tmp_path):
     np.testing.assert_allclose(frames[1].world_T_cam, exact.poses[1], atol=1e-6)
 
 
+def test_several_rooms_make_a_flat(tmp_path, caplog):
+    assert synth(tmp_path / "flat", "--rooms", "2") == 0
+    (first, *_) = open_source(tmp_path / "flat")
+    exact = RoomSource(2, frames=3, width=64, height=48, rooms=2)
+    assert exact.scene.name == "flat 2"
+    np.testing.assert_array_equal(first.labels, exact[0].labels)
+    assert synth(tmp_path / "none", "--rooms", "0") == 2
+    assert "flat of 0 rooms" in caplog.text
+
+
 def test_nothing_is_overwritten_and_nonsense_is_refused(tmp_path, caplog):
     (tmp_path / "kept").write_text("mine")
     assert synth(tmp_path) == 2

@@ -113,6 +113,8 @@ class Tour:
         self.cell = 0
         self._rng = rng
         self._targets = _targets(scene)
+        self._room_of_target = _rooms_of(scene, self._targets[:, :2])
+        self._room_of_cell = _rooms_of(scene, self.floor.xy)
         self._seen = np.zeros(len(self._targets))
         self._choice = 0
 
@@ -126,24 +128,31 @@ class Tour:
         angle = np.arctan2(offset[:, 1], offset[:, 0])
         turn = np.zeros(len(angle)) if yaw is None else np.abs(wrapped(angle - yaw))
         dull = 2.0 * self._seen + 0.5 * turn + 0.15 * np.hypot(*offset.T) + 0.3 * self._rng.random(len(angle))
+        dull += 1.5 * (self._room_of_target != self._room_of_cell[self.cell])
         self._choice = int(np.argmin(dull))
         cost, before = self.floor.costs_from(self.cell)
         goal = self._viewpoint(cost)
         return self._targets[self._choice], self.floor.path(before, goal)
 
     def arrived(self, cell: int, yaw: float) -> None:
+        """The target is looked at from a cell, and so is what is beside it."""
+        self._seen[self._choice] += 1.0
+        self.glanced(cell, yaw)
+        self.cell = cell
+
+    def glanced(self, cell: int, yaw: float) -> None:
         """Remember what is in view from a cell."""
         offset = self._targets[:, :2] - self.floor.xy[cell]
         aside = np.abs(wrapped(np.arctan2(offset[:, 1], offset[:, 0]) - yaw))
         looking = (aside < np.deg2rad(25)) & (np.hypot(*offset.T) < 4.5)
-        self._seen[self._choice] += 1.0
+        looking &= self._room_of_target == self._room_of_cell[cell]
         self._seen[looking] += 0.6
-        self.cell = cell
 
     def _viewpoint(self, cost: np.ndarray) -> int:
         """A reachable cell not too far from here, 1.2 to 3 m from the target where possible."""
         distance = np.hypot(*(self.floor.xy - self._targets[self._choice, :2]).T)
         bad = np.maximum(0, 1.3 - distance) * 3 + np.maximum(0, distance - 2.8) * 1.5
+        bad += 1e3 * (self._room_of_cell != self._room_of_target[self._choice])
         return int(np.argmin(bad + 0.35 * np.abs(cost - 1.0) + 0.3 * self._rng.random(len(cost))))
 
 
@@ -158,6 +167,15 @@ def _targets(scene: Scene) -> np.ndarray:
             middle = room_T_world @ ((centres.min(0) + centres.max(0)) / 2)
             points.append([*middle[:2], min(middle[2], 1.3)])
     return np.array(points)
+
+
+def _rooms_of(scene: Scene, xy: np.ndarray) -> np.ndarray:
+    """(N,) which of `Scene.rooms` places (N, 2) in the room's frame are in, or nearest to."""
+    if not scene.rooms:
+        return np.zeros(len(xy), dtype=int)
+    rooms = np.array(scene.rooms)
+    outside = np.maximum(rooms[:, None, :2] - xy, xy - rooms[:, None, 2:]).max(2)
+    return outside.argmin(0)
 
 
 def wrapped(angle: np.ndarray | float) -> np.ndarray | float:

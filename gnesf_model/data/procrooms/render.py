@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnesf_model.data.procrooms.flat import WALL_M
 from gnesf_model.data.procrooms.materials import albedo
 from gnesf_model.data.procrooms.scene import Hits, Scene
 from gnesf_model.data.procrooms.threads import single_thread
@@ -182,6 +183,9 @@ class Renderer:
         for lamp in self.scene.lights:
             position = torch.as_tensor(lamp.position, dtype=torch.float32, device=base.device)
             intensity = torch.as_tensor(lamp.intensity, dtype=torch.float32, device=base.device)
+            inside = self._in_room(start, lamp.room)
+            if inside is not None and not inside.any():
+                continue
             # From the lamp to the surface: the rays share an origin, which keeps their cones narrow.
             way = start - position
             distance2 = way.square().sum(1).clamp_min(0.04)
@@ -190,11 +194,22 @@ class Renderer:
             if len(shape) == 2:
                 free = _softened(free, primitive.reshape(shape))
             strength = free.reshape(-1) / (distance2 + 1.0)
+            if inside is not None:
+                strength = strength * inside
             cosine = (normal * to_lamp).sum(1).clamp_min(0)
             light += (strength * cosine)[:, None] * intensity
             glint = (reflected * to_lamp).sum(1).clamp_min(0) ** (10 + 60 * gloss)
             shine += (strength * glint * gloss)[:, None] * intensity
         return base * light + 0.5 * shine + base * (2.2 * self._glow[material])[:, None]
+
+    def _in_room(self, points: Tensor, room: tuple[float, float, float, float] | None) -> Tensor | None:
+        """(N,) bool: which points (N, 3) in the world lie over a floor, its walls' halves included?"""
+        if room is None:
+            return None
+        room_T_world = torch.as_tensor(np.linalg.inv(self.scene.world_T_room), dtype=torch.float32).to(points.device)
+        xy = points @ room_T_world[:2, :3].T + room_T_world[:2, 3]
+        low, high = points.new_tensor(room[:2]) - WALL_M / 2, points.new_tensor(room[2:]) + WALL_M / 2
+        return ((xy > low) & (xy < high)).all(1)
 
     def _openness(self, point: Tensor, normal: Tensor) -> Tensor:
         """1 in the open, towards 0 in corners and gaps: free distance along the normal, few samples."""

@@ -51,10 +51,15 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Light:
-    """Point light at `position` (3,) metres in the world with linear RGB `intensity` (3,)."""
+    """Point light at `position` (3,) metres in the world with linear RGB `intensity` (3,).
+
+    `room`: x0, y0, x1, y1 in the room's frame of the floor that it lights; None lights everything. The light
+    that falls through a doorway is left out.
+    """
 
     position: np.ndarray
     intensity: np.ndarray
+    room: tuple[float, float, float, float] | None = None
 
 
 class _Table(NamedTuple):
@@ -75,12 +80,13 @@ class Scene:
 
     Attributes:
         primitives: all shapes; `Primitive.parent_T_local` is `world_T_local`.
-        objects: the primitives by thing, in order; floor, walls and ceiling come first.
+        objects: the primitives by thing, in order; floor, walls and ceiling of a room come first.
         materials: rows that `Primitive.material` names.
         lights: point lights.
         room_size: (3,) inner width, depth and height in metres.
         world_T_room: (4, 4); the room's frame has its origin in the middle of the floor, z up.
         name: e.g. ``kitchen 3``.
+        rooms: x0, y0, x1, y1 in the room's frame of the floor of each room of a flat.
     """
 
     primitives: Sequence[Primitive]
@@ -90,6 +96,7 @@ class Scene:
     room_size: tuple[float, float, float] = (0.0, 0.0, 0.0)
     world_T_room: np.ndarray = field(default_factory=lambda: np.eye(4))
     name: str = "scene"
+    rooms: Sequence[tuple[float, float, float, float]] = ()
 
     def __post_init__(self) -> None:
         if not self.primitives:

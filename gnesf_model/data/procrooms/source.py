@@ -57,6 +57,7 @@ class RoomSource:
         shading: bool = True,
         device: torch.device | str = "cpu",
         *,
+        rooms: int = 1,
         trajectory: str = "handheld",
         color: ColorSensor | None = None,
         camera: Camera | None = None,
@@ -73,12 +74,14 @@ class RoomSource:
             max_depth_m: depth beyond is 0, as of a sensor's range.
             shading: False renders bare material colours, about three times faster.
             device: where to render.
+            rooms: how many; several make a flat, joined by doorways.
             trajectory: ``handheld``, or ``robot``: on wheels, with the camera on a mast.
             color: what the colour camera does to the picture; None = nothing.
             camera: intrinsics instead of width and height and the usual focal length.
 
         Raises:
-            ValueError: seed < 0, frames < 1, stride < 1, max_depth_m <= 0, an unknown sensor or trajectory.
+            ValueError: seed < 0, a number of rooms that is not 1 to 40, frames < 1, stride < 1, max_depth_m <= 0,
+                an unknown sensor or trajectory.
         """
         for what, value in (("frames", frames), ("stride", stride)):
             if value < 1:
@@ -90,7 +93,7 @@ class RoomSource:
             raise ValueError(f"depth_noise is {depth_noise!r}, expected True, False or one of {', '.join(SENSORS)}")
         if trajectory not in TRAJECTORIES:
             raise ValueError(f"trajectory is {trajectory!r}, expected one of {', '.join(TRAJECTORIES)}")
-        self.name = f"rooms:{seed}"
+        self.name = f"rooms:{seed}" if rooms == 1 else f"{rooms} rooms:{seed}"
         self.drops: Counter[str] = Counter()
         self.last_message: dict[str, str] = {}
         self.seed, self.stride = seed, stride
@@ -98,7 +101,7 @@ class RoomSource:
         self.color = color
         focal = FOCAL_PER_WIDTH * width
         self.camera = camera or Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
-        self.scene = make_room(seed)
+        self.scene = make_room(seed, rooms)
         # One tick more than there are frames: the velocity at the last one.
         self._track = walk(self.scene, seed, (frames - 1) * stride + 2, robot=trajectory == "robot")
         self.poses = self._track[:-1:stride]
@@ -126,6 +129,7 @@ class RoomSource:
         frames: int = 150,
         size: tuple[int, int] | None = None,
         stride: int = 3,
+        rooms: int = 1,
         device: torch.device | str = "cpu",
     ) -> RoomSource:
         """A room as some camera would record it: intrinsics, trajectory and both sensors drawn from the seed.
@@ -143,6 +147,7 @@ class RoomSource:
             depth_noise=list(SENSORS)[int(rng.integers(len(SENSORS)))],
             max_depth_m=float(rng.uniform(4.0, 8.0)),
             stride=stride,
+            rooms=rooms,
             device=device,
         )
 

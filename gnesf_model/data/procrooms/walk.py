@@ -108,6 +108,7 @@ def _drive(tour: Tour, rng: np.random.Generator, duration_s: float) -> np.ndarra
             heading = float(np.arctan2(way[1], way[0]))
             yaw = heading if yaw is None else yaw + wrapped(heading - yaw)
             mark(_turn_time(marks, yaw), a, yaw)
+            tour.glanced(a, yaw)
             mark(float(np.hypot(*way)) / DRIVE_SPEED_MPS, b, yaw)
         aim, _ = _aim(floor.xy[path[-1]], eye, target)
         yaw = aim if yaw is None else yaw + wrapped(aim - yaw)

@@ -6,8 +6,11 @@ looks at the wall, y into the wall, z up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from gnesf_model.data.procrooms.flat import WALL_M, Doorway
 from gnesf_model.data.procrooms.furniture.assembly import (
     CURTAIN,
     DOOR,
@@ -22,24 +25,80 @@ from gnesf_model.data.procrooms.furniture.assembly import (
 )
 
 THICKNESS = 0.2
+DOORWAY_HEIGHT = 2.08
 
 
-def shell(style: Style, width: float, depth: float, height: float, tiled: bool = False) -> list[Assembly]:
-    """Floor, four walls and ceiling around an inner box; its frame is the room's."""
+def shell(
+    style: Style,
+    size: tuple[float, float],
+    height: float,
+    tiled: bool = False,
+    joined: frozenset[int] = frozenset(),
+    doorways: Sequence[Doorway] = (),
+) -> list[Assembly]:
+    """Floor, four walls and ceiling around an inner box; its frame is the room's.
+
+    Args:
+        size: inner width and depth, metres.
+        joined: walls that another room stands behind: it has the other half.
+        doorways: openings in the walls.
+    """
+    width, depth = size
     x, y, t = width / 2, depth / 2, THICKNESS
+    north, west, south, east = (WALL_M / 2 if wall in joined else t for wall in range(4))
+    low, high = (-x - west, -y - south), (x + east, y + north)
     floor = Assembly("floor", FLOOR, (width, depth, 0))
-    floor.box((-x - t, -y - t, -t), (x + t, y + t, 0), _tiles(style, (0.2, 0.45)) if tiled else _floor_material(style))
+    floor.box((*low, -t), (*high, 0), _tiles(style, (0.2, 0.45)) if tiled else _floor_material(style))
     wall = Assembly("wall", WALL, (width, depth, height))
     paint = _tiles(style, (0.1, 0.3)) if tiled else _wall_material(style)
     accent = _wall_material(style, bold=True) if style.chance(0.5) else paint
-    wall.box((-x - t, y, 0), (x + t, y + t, height), accent)
-    wall.box((-x - t, -y - t, 0), (x + t, -y, height), paint)
-    wall.box((-x - t, -y, 0), (-x, y, height), paint)
-    wall.box((x, -y, 0), (x + t, y, height), paint)
+    for number, (start, end, thick) in ((0, (-x - west, x + east, north)), (2, (-x - east, x + west, south))):
+        _wall(wall, number, y, start, end, thick, height, accent if number == 0 else paint, doorways)
+    for number, thick in ((1, west), (3, east)):
+        _wall(wall, number, x, -y, y, thick, height, paint, doorways)
     ceiling = Assembly("ceiling", UNLABELLED, (width, depth, height))
     white = style.add("plaster", (0.8, 0.8, 0.78))
-    ceiling.box((-x - t, -y - t, height), (x + t, y + t, height + t), white)
+    ceiling.box((*low, height), (*high, height + t), white)
     return [floor, wall, ceiling]
+
+
+def _wall(
+    a: Assembly,
+    number: int,
+    distance: float,
+    start: float,
+    end: float,
+    thick: float,
+    height: float,
+    material: int,
+    doorways: Sequence[Doorway],
+) -> None:
+    """Wall 0 to 3 (at +y, -x, -y, +x) from start to end along its u, with its openings."""
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[number]
+
+    def box(u0: float, u1: float, z0: float, z1: float) -> None:
+        # x to the right and y into the wall, turned by the number of quarter turns; corners in order again
+        corners = [(u * cos - v * sin, u * sin + v * cos) for u, v in ((u0, distance), (u1, distance + thick))]
+        lows, highs = np.minimum(*corners), np.maximum(*corners)
+        a.box((*lows, z0), (*highs, z1), material)
+
+    for doorway in sorted((d for d in doorways if d.wall == number), key=lambda d: d.u):
+        left, right = doorway.u - doorway.width / 2, doorway.u + doorway.width / 2
+        box(start, left, 0, height)
+        box(left, right, DOORWAY_HEIGHT, height)
+        start = right
+    box(start, end, 0, height)
+
+
+def doorway_frame(style: Style, width: float) -> Assembly:
+    """Frame of an opening without a door leaf, through a wall between two rooms."""
+    material = style.paint(0.15, (0.6, 0.95)) if style.chance(0.6) else style.wood()
+    x, bar, near, far = width / 2, 0.05, -0.03, WALL_M + 0.03
+    a = Assembly("doorway", DOOR, (width, far - near, DOORWAY_HEIGHT))
+    for low, high in ((-x, -x + bar), (x - bar, x)):
+        a.box((low, near, 0), (high, far, DOORWAY_HEIGHT), material)
+    a.box((-x + bar, near, DOORWAY_HEIGHT - bar), (x - bar, far, DOORWAY_HEIGHT), material)
+    return a
 
 
 def _floor_material(style: Style) -> int:
