@@ -24,7 +24,7 @@ from gnesf_model.timing import StageTimer
 from gnesf_model.volume.block_grid import BlockGrid, MapFull
 from gnesf_model.volume.raycast import raycast
 from gnesf_model.volume.surface import at_surface, surface_mesh, surface_points
-from gnesf_model.volume.tsdf import INCIDENCE_STRIDE_PX, DepthView, Observation, TsdfVolume, incidence
+from gnesf_model.volume.tsdf import INCIDENCE_STRIDE_PX, DepthView, Observation, TsdfVolume, in_range, incidence
 from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
@@ -236,12 +236,12 @@ class SemanticMapper:
         """Depth on the device, 0 where it is out of range or shows something that moves."""
         volume = self.config.volume
         depth = torch.from_numpy(frame.depth).to(self.device)
-        usable = (depth >= volume.min_depth_m) & (depth <= volume.max_depth_m)
+        depth = in_range(depth, volume.min_depth_m, volume.max_depth_m)
         moving = segmentation.dynamic.to(self.device) > _DYNAMIC_PROBABILITY
         if bool(moving.any()):
             moving = moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)
-            usable &= ~moving[: depth.shape[0], : depth.shape[1]]
-        return DepthView(depth * usable, frame.camera, frame.world_T_cam)
+            depth *= ~moving[: depth.shape[0], : depth.shape[1]]
+        return DepthView(depth, frame.camera, frame.world_T_cam)
 
     def _vote(self, frame: Frame, segmentation: Segmentation, view: DepthView, observation: Observation) -> None:
         """One vote of this view on every voxel at the surface that it sees (eq. 4)."""

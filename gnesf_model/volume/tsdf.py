@@ -3,6 +3,9 @@
 Distances are along the optical axis, in units of the truncation distance: +1 is free space, 0 the
 surface, -1 one truncation distance behind it. Voxels further behind are never written. (Scaling them to
 distances along the normal, by `incidence`, was tried: no more accurate a surface, and slower.)
+
+On the CPU the operations are chosen by measurement (docs/performance.md): thresholds instead of masks, which cost
+10 to 30 times as much, and one contiguous row per coordinate instead of a short last axis.
 """
 
 from __future__ import annotations
@@ -57,6 +60,15 @@ class Observation:
     distance: torch.Tensor
 
 
+def in_range(depth: torch.Tensor, low_m: float, high_m: float) -> torch.Tensor:
+    """A copy of a depth image (H, W) float32 with 0 wherever it is not within [low, high]."""
+    # A threshold keeps what is greater: the next number below lets the limit itself pass. The lower limit comes last,
+    # because it leaves no -0.
+    below, above = np.nextafter(np.float32(low_m), np.float32(-1)), np.nextafter(np.float32(high_m), np.float32(np.inf))
+    near = F.threshold_(depth.neg(), -float(above), 0.0).neg_()
+    return F.threshold_(near, max(float(below), 0.0), 0.0)
+
+
 def incidence(view: DepthView) -> torch.Tensor:
     """Cosine between viewing ray and surface normal, (ceil(H/4), ceil(W/4)) float32 in (0, 1].
 
@@ -96,6 +108,7 @@ class TsdfVolume:
         samples = 1 + math.ceil(4 * truncation_m / grid.block_size_m)
         self._band = torch.linspace(-truncation_m, truncation_m, samples, device=grid.device)
         self._rays: dict[Camera, torch.Tensor] = {}
+        self._offsets = ((grid.offsets_vox + 0.5).double() * grid.voxel_size_m).T.contiguous()
 
     def allocate(self, view: DepthView) -> torch.Tensor:
         """Rows (N,) of the blocks within the truncation distance of the measured surface.
@@ -104,22 +117,22 @@ class TsdfVolume:
             MapFull, ValueError: as `BlockGrid.allocate`.
         """
         stride = self._stride(view.camera)
-        depth = view.depth[stride // 2 :: stride, stride // 2 :: stride].reshape(-1, 1)
+        depth = view.depth[stride // 2 :: stride, stride // 2 :: stride].reshape(-1)
         rays = self._camera_rays(view.camera)
         scale = 1.0 / self.grid.block_size_m
         low, shape = self._reachable_blocks(view)
         # Relative to the box, in blocks: float32 stays exact far from the world's origin.
         start = torch.from_numpy(view.world_T_cam[:3, 3] * scale - low).float().tolist()
-        turn = torch.from_numpy(view.world_T_cam[:3, :3].T * scale).float().to(rays.device)
-        along = (depth + self._band).clamp_min_(0.0)
+        turn = torch.from_numpy(view.world_T_cam[:3, :3] * scale).float().to(rays.device)
+        along = (depth + self._band[:, None]).clamp_min_(0.0)
         index = torch.zeros(along.shape, dtype=torch.int32, device=along.device)
-        for axis, direction in enumerate((rays @ turn).T):
-            cell = torch.mul(along, direction[:, None]).add_(start[axis]).floor_()
+        for axis, direction in enumerate(turn @ rays):
+            cell = torch.mul(along, direction).add_(start[axis]).floor_()
             index = index.mul_(shape[axis]).add_(cell.int())
         outside = math.prod(shape)
-        index.masked_fill_(depth <= 0, outside)
+        index = torch.where(depth > 0, index, outside)
         cells = torch.zeros(outside + 1, dtype=torch.bool, device=depth.device)
-        cells[index.view(-1)] = True
+        cells.index_fill_(0, index.view(-1).long(), True)
         flat = cells[:-1].nonzero()[:, 0]
         coords = torch.stack([flat // (shape[1] * shape[2]), flat // shape[2] % shape[1], flat % shape[2]], dim=1)
         return self.grid.allocate(coords + torch.from_numpy(low).to(coords.device))
@@ -128,39 +141,41 @@ class TsdfVolume:
         """Fold a view into blocks (N,) from `allocate`; each voxel takes its running average."""
         distance = self._distances(view, slots)
         grid = self.grid
-        tsdf, weight = grid.voxels["tsdf"][slots], grid.voxels["weight"][slots]
+        tsdf, weight = (grid.voxels[name].index_select(0, slots) for name in ("tsdf", "weight"))
         # Full weight in front of the surface and one voxel behind, then falling to none: what an object
         # hides from this view must not outvote what another view saw of it.
         fall = self.truncation_m - grid.voxel_size_m
-        gain = ((distance + self.truncation_m) * (1.0 / fall)).clamp_(0.0, 1.0)
-        update = (distance * (1.0 / self.truncation_m)).clamp_(-1.0, 1.0).sub_(tsdf)
+        gain = (distance + self.truncation_m).mul_(1.0 / fall).clamp_(0.0, 1.0)
+        measured = (distance * (1.0 / self.truncation_m)).clamp_(-1.0, 1.0)
         weight += gain
-        tsdf += update.mul_(gain).div_(weight.clamp_min(1e-6))
-        grid.voxels["tsdf"][slots] = tsdf
-        grid.voxels["weight"][slots] = weight.clamp_max_(self.max_weight)
-        return Observation(slots, distance.masked_fill_(gain == 0, torch.inf))
+        tsdf.lerp_(measured, gain.div_(weight.clamp_min(1e-6)))
+        grid.voxels["tsdf"].index_copy_(0, slots, tsdf)
+        grid.voxels["weight"].index_copy_(0, slots, weight.clamp_max_(self.max_weight))
+        return Observation(slots, F.threshold_(distance, -self.truncation_m, torch.inf))
 
     def _distances(self, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
         """Measured depth minus voxel depth (N, 512) in metres, -inf without measurement."""
         grid, camera = self.grid, view.camera
-        P = torch.from_numpy(camera.K @ invert(view.world_T_cam)[:3]).to(grid.device)
-        blocks = grid.coords[slots].double() * grid.block_size_m
-        corner = (blocks @ P[:3, :3].T + P[:3, 3]).float()
-        within = ((grid.offsets_vox + 0.5).double() * grid.voxel_size_m @ P[:3, :3].T).float()
-        # K [R|t] p is linear in p: each image coordinate of a voxel is its block's plus its offset's.
-        z = corner[:, 2, None] + within[:, 2]
-        scale = z.clamp_min(1e-6).reciprocal_()
-        u = (corner[:, 0, None] + within[:, 0]).mul_(scale).add_(1.5)
-        v = (corner[:, 1, None] + within[:, 1]).mul_(scale).add_(1.5)
-        # A border of "no measurement" around the image takes every voxel outside of it.
+        # Half a pixel to round, and one for a border of "no measurement", which takes every voxel outside.
+        K = camera.K
+        K[:2, 2] += 1.5
+        P = torch.from_numpy(K @ invert(view.world_T_cam)[:3]).to(grid.device)
+        blocks = grid.coords[slots].T.double() * grid.block_size_m
+        # P p is linear in p: each image coordinate of a voxel is its block's plus its offset's.
+        corner = (P[:, :3] @ blocks + P[:, 3:]).float()[..., None]
+        within = (P[:, :3] @ self._offsets).float()
+        z = corner[2] + within[2]
+        # Behind the camera the quotients are so large that they, too, end in the border.
+        scale = z.clamp_min(1e-12).reciprocal_()
+        u = (corner[0] + within[0]).mul_(scale)
+        v = (corner[1] + within[1]).mul_(scale)
         depth = F.pad(view.depth, (1, 1, 1, 1))
         width = camera.width + 2
         u = u.clamp_(0, camera.width + 1).int()
         v = v.clamp_(0, camera.height + 1).int()
         pixel = v.mul_(width).add_(u)
         measured = depth.view(-1).index_select(0, pixel.view(-1)).view_as(z)
-        distance = measured - z
-        return distance.masked_fill_((measured <= 0) | (z <= 0), -torch.inf)
+        return F.threshold_(measured, 0.0, -torch.inf).sub_(z)
 
     def _reachable_blocks(self, view: DepthView) -> tuple[np.ndarray, tuple[int, int, int]]:
         """First block (3,) and size in blocks of the box around all that the view can touch."""
@@ -187,9 +202,9 @@ class TsdfVolume:
         return min(max(int(apart), 1), _MAX_STRIDE_PX)
 
     def _camera_rays(self, camera: Camera) -> torch.Tensor:
-        """Directions (N, 3), z = 1, of the allocating pixels; kept until the camera changes."""
+        """Directions (3, N), z = 1, of the allocating pixels; kept until the camera changes."""
         if camera not in self._rays:
             stride = self._stride(camera)
             rays = pixel_rays(camera, self.grid.device)[stride // 2 :: stride, stride // 2 :: stride]
-            self._rays = {camera: rays.reshape(-1, 3)}
+            self._rays = {camera: rays.reshape(-1, 3).T.contiguous()}
         return self._rays[camera]

@@ -9,7 +9,7 @@ import torch
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import pose_from_quaternion
 from gnesf_model.volume.block_grid import BlockGrid
-from gnesf_model.volume.tsdf import DepthView, TsdfVolume
+from gnesf_model.volume.tsdf import DepthView, TsdfVolume, in_range
 
 CAMERA = Camera(64, 48, 55.0, 54.0, 31.3, 23.8)
 VOXEL = 0.05
@@ -164,3 +164,35 @@ def test_a_reach_that_needs_absurd_scratch_memory_is_refused():
     depth = torch.full((CAMERA.height, CAMERA.width), 2.0)
     with pytest.raises(ValueError, match="lower volume.max_depth_m or raise volume.voxel_size_m"):
         volume.allocate(DepthView(depth, CAMERA, np.eye(4)))
+
+
+@pytest.mark.parametrize("low", [0.0, 0.1])
+def test_depth_out_of_range_becomes_zero_and_the_limits_themselves_stay(low):
+    below = np.nextafter(np.float32(0.1), np.float32(0))
+    depth = torch.tensor([[0.0, below, 0.1, 3.0, 5.0, np.nextafter(np.float32(5), np.float32(9)), 1e9]])
+    before = depth.clone()
+    found = in_range(depth, low, 5.0)
+    expected = torch.where((depth >= low) & (depth <= 5.0), depth, 0.0)
+    assert torch.equal(found, expected)
+    assert not found.signbit().any()
+    assert torch.equal(depth, before)
+
+
+def test_a_surface_behind_or_beside_the_camera_is_not_seen():
+    """Blocks of a near surface reach behind the camera: nothing there may be written."""
+    volume = make_volume()
+    near = np.full((CAMERA.height, CAMERA.width), 0.12, np.float32)
+    pose = np.eye(4)
+    pose[2, 3] = 0.21
+    integrate(volume, [(near, pose)])
+    slots = torch.arange(volume.grid.count)
+    x, y, z = volume.grid.centres(slots).unbind(-1)
+    z = z - 0.21
+    inside = (
+        (z > 0)
+        & ((x / z * CAMERA.fx + CAMERA.cx - 31.5).abs() <= 32)
+        & ((y / z * CAMERA.fy + CAMERA.cy - 23.5).abs() <= 24)
+    )
+    written = volume.grid.voxels["weight"][slots] > 0
+    assert (z < 0).any() and (written & inside).any()
+    assert not (written & ~inside).any()
