@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import cv2
 import torch
 
@@ -30,3 +33,18 @@ def set_cpu_threads(count: int) -> None:
     if count:
         torch.set_num_threads(count)
         cv2.setNumThreads(count)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Run torch's CPU operations on one thread inside; also a decorator.
+
+    For series of many small operations: a second thread gains little, and on busy cores its barriers cost many times
+    the work (docs/performance.md). It also makes results independent of the number of cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

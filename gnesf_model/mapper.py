@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gnesf_model.config import Config
-from gnesf_model.device import torch_device
+from gnesf_model.device import single_thread, torch_device
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
 from gnesf_model.geometry import invert, project, transform
@@ -171,19 +171,9 @@ class SemanticMapper:
             raise FrameDropped("no_depth", "the frame has no depth image, geometry: depth needs one")
         with self._timer("segment"):
             segmentation = self._segment(frame)
-        with self._timer("tsdf_prepare"):
-            view = self._depth_view(frame, segmentation)
         try:
-            with self._timer("tsdf_allocate"):
-                slots = self.tsdf.allocate(view)
-            with self._timer("tsdf_integrate"):
-                observation = self.tsdf.integrate(view, slots)
-            self.frames += 1
-            keyframe = None
-            if self.keyframes.accepts(frame):
-                with self._timer("vote"):
-                    self._vote(frame, segmentation, view, observation)
-                keyframe = self.keyframes.push(frame)
+            with single_thread():
+                slots, keyframe = self._integrate(frame, segmentation)
         except MapFull as error:
             raise FrameDropped("map_full", str(error)) from error
         except ValueError as error:
@@ -225,6 +215,21 @@ class SemanticMapper:
             confidence=confidence.view(shape).cpu().numpy(),
             colors=self.votes.color(rows).view(*shape, 3).cpu().numpy(),
         )
+
+    def _integrate(self, frame: Frame, segmentation: Segmentation) -> tuple[torch.Tensor, Keyframe | None]:
+        """Geometry and votes of a frame: the blocks it touched, and the keyframe if it became one."""
+        with self._timer("tsdf_prepare"):
+            view = self._depth_view(frame, segmentation)
+        with self._timer("tsdf_allocate"):
+            slots = self.tsdf.allocate(view)
+        with self._timer("tsdf_integrate"):
+            observation = self.tsdf.integrate(view, slots)
+        self.frames += 1
+        if not self.keyframes.accepts(frame):
+            return slots, None
+        with self._timer("vote"):
+            self._vote(frame, segmentation, view, observation)
+        return slots, self.keyframes.push(frame)
 
     def _segment(self, frame: Frame) -> Segmentation:
         try:

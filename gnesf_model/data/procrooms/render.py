@@ -17,7 +17,7 @@ from torch import Tensor
 from gnesf_model.data.procrooms.flat import WALL_M
 from gnesf_model.data.procrooms.materials import albedo
 from gnesf_model.data.procrooms.scene import Hits, Scene
-from gnesf_model.data.procrooms.threads import single_thread
+from gnesf_model.device import single_thread
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import pixel_rays
 

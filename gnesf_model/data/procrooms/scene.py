@@ -18,7 +18,7 @@ from torch import Tensor
 from gnesf_model.data.procrooms.culling import cones_touch, morton_order, padded, tiles
 from gnesf_model.data.procrooms.materials import Material
 from gnesf_model.data.procrooms.primitives import NORMAL, RAY, SDF, Kind, Primitive
-from gnesf_model.data.procrooms.threads import single_thread
+from gnesf_model.device import single_thread
 
 PAIRS_AT_ONCE = 4096
 """Bounds the memory of an evaluation (times GROUP rays or points) and keeps it in the cache."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gnesf_model.data.procrooms.threads import single_thread
+from gnesf_model.device import single_thread
 
 
 @pytest.fixture(autouse=True)
