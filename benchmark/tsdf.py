@@ -90,6 +90,7 @@ def ours(recording: Any, threads: int) -> Callable[[int], int]:
     import torch
 
     from gnesf_model.config import VolumeConfig
+    from gnesf_model.device import single_thread
     from gnesf_model.frame import Camera, clean_depth
     from gnesf_model.volume.block_grid import BlockGrid
     from gnesf_model.volume.tsdf import DepthView, TsdfVolume, in_range
@@ -104,6 +105,7 @@ def ours(recording: Any, threads: int) -> Callable[[int], int]:
     depth, poses = recording["depth"], recording["poses"]
     camera = Camera.from_matrix(recording["K"], depth.shape[2], depth.shape[1])
 
+    @single_thread()  # as the mapper does
     @torch.inference_mode()
     def step(i: int) -> int:
         metres = torch.from_numpy(clean_depth(depth[i], 0.001))

@@ -34,20 +34,20 @@ ALLOWED = {
     "volume": "frame geometry labels",
     "keyframes": "config frame geometry",
     "fusion": "frame",
-    "mapper": "config device frame fusion geometry keyframes labels segment timing volume",
+    "sampling": "segment volume",
+    "mapper": "config device frame fusion geometry keyframes labels sampling segment timing volume",
     "build": "config device mapper segment",
-    "data": "config frame geometry labels segment trajectory transforms",
+    "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
     "visualization": "frame labels mapper segment",
     "commands": "gnesf_model build config data evaluation frame geometry labels mapper segment visualization",
     "cli": "",
-    "gnesf_ros": "gnesf_model build config data evaluation frame geometry labels mapper resources segment trajectory "
-    "visualization",
 }
+ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
     "gnesf_model": "cv2 numpy onnxruntime rosbags scipy torch tqdm transformers trimesh yaml",
-    "gnesf_ros": "cv2 gnesf_msgs numpy rclpy rosbags tqdm yaml",
+    "gnesf_ros": "cv2 gnesf_msgs numpy rclpy rosbags torch tqdm yaml",
 }
 # Libraries that only some machines have, or that take seconds to load.
 LAZY = {"open3d", "onnxruntime", "transformers"}
