@@ -33,9 +33,19 @@ from gnesf_ros.demo_report import DemoResult, render
 from gnesf_ros.recorder import label_space_of, points_of
 from gnesf_ros.replay import LOG, PARAMETERS, replay
 
-ROOM = {"seed": 0, "frames": 90, "stride": 6}
-"""The default recording: 18 s at 5 Hz. Rendering is what takes time, so no frame more than shows the room."""
+ROOM = {"seed": 0, "frames": 90, "stride": 10}
+"""The default recording: once round the room, 30 s at 3 Hz; rendering more frames would take longer than all else."""
 PICTURES = 12
+RESULTS = {
+    "overlays.png": "some of the node's semantic overlay images, which lie in overlays/",
+    "overview.png": "the map from above, and beside photographs",
+    "cloud.ply": "the node's last semantic cloud",
+    "mesh.ply": "the same map as a mesh, made offline",
+    "report.md": "this report",
+    PARAMETERS: "every parameter of the node",
+    LOG: "what the node printed",
+}
+"""Files that are left, and what is in them."""
 SEGMENTERS = (
     "an ONNX file with its YAML sidecar, the folder or hub id of a transformers checkpoint, or oracle:DIR with "
     "label images by stamp (docs/models.md)"
@@ -62,19 +72,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demonstration; 0 when a labelled cloud arrived, the node ended well and offline gives the same map."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node ends with this process, whatever ends it
     clock = _Stopwatch()
     config = _config(arguments)
     print(_first_line(arguments, config), flush=True)
     oracle = config.segmenter.model == "oracle"
-    mapper = None if oracle else build_mapper(config)  # what is wrong with it shows before anything is written
+    # What is wrong with the network or the recording shows before anything is written.
+    mapper = None if oracle else build_mapper(config)
+    given = _open(arguments, config)
     out: Path = arguments.out
     _make_folder(out)
     with clock("preparing the recording"):
-        source, labels = _recording(arguments, config, out)
+        source, labels = _as_bag(given, arguments, config, out)
         config = _for_bag(config, source.topics, labels, arguments.queue)
         mapper = mapper or build_mapper(config)
-        source = _with_ground_truth(source, config, labels, mapper.labels)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node is ended with this process, however that ends
     with clock("playing it through the node, the node's start included"):
         node = replay(source, config, arguments.rate, out)
     live, space = points_of(node.heard.cloud), label_space_of(node.heard.legend)
@@ -87,15 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
         mesh = write_mesh_and_overview(out, offline, title)
         scores = map_scores(source, mapper, offline.run, live, progress=progress(len(source), "scoring"))
     same, agreement = compare(live, offline, every_frame=arguments.queue == "all")
-    files = {
-        "overlays.png, overlays/": "the node's semantic overlay images",
-        "overview.png": "the map from above, and beside photographs",
-        "cloud.ply": "the node's last semantic cloud",
-        "mesh.ply": "the same map as a mesh, made offline",
-        PARAMETERS: "every parameter of the node",
-        LOG: "what the node printed",
-    }
-    result = DemoResult(title, source.topics, node.heard, live, offline, mesh, scores, agreement, clock.seconds, files)
+    result = DemoResult(
+        title, source.topics, node.heard, live, offline, mesh, scores, agreement, clock.seconds, RESULTS
+    )
     report = render(result)
     (out / "report.md").write_text(report, encoding="utf-8")
     print(f"\n{report}\nAll of it is in {out}/")
@@ -168,36 +173,33 @@ def _make_folder(out: Path) -> None:
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / PARAMETERS).is_file())):
         raise FileExistsError(f"{out} exists and is not from an earlier demo: name another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
+    for name in RESULTS:  # so that nothing of an earlier run is taken for this one's
+        (out / name).unlink(missing_ok=True)
     # By it a later run knows the folder again; filled in once the recording is known.
     (out / PARAMETERS).touch()
 
 
-def _recording(arguments: argparse.Namespace, config: Config, out: Path) -> tuple[BagSource, Path | None]:
+def _open(arguments: argparse.Namespace, config: Config) -> FrameSource:
+    if arguments.bag is None:
+        return RoomSource(**ROOM)
+    return open_source(arguments.bag, config=config.input, labels_dir=arguments.labels, pose_dir=arguments.pose_dir)
+
+
+def _as_bag(
+    source: FrameSource, arguments: argparse.Namespace, config: Config, out: Path
+) -> tuple[BagSource, Path | None]:
     """The recording as a bag, and the folder with its ground truth by stamp; both written where they are not there."""
-    source: FrameSource = (
-        RoomSource(**ROOM)
-        if arguments.bag is None
-        else open_source(arguments.bag, config=config.input, labels_dir=arguments.labels, pose_dir=arguments.pose_dir)
-    )
     if isinstance(source, BagSource):
         return source, Path(arguments.labels) if arguments.labels else None
     bag, labels = out / "recording" / "bag", out / "recording" / "labels"
     shutil.rmtree(bag.parent, ignore_errors=True)
     bag.parent.mkdir()
+    folder = labels if source.label_space else None
     with tqdm(total=len(source), desc="writing", unit="frame") as bar:
-        write_bag(source, bag, labels_dir=labels if source.label_space else None, progress=bar.update)
-    written = BagSource(bag, config.input)
+        write_bag(source, bag, labels_dir=folder, progress=bar.update)
+    written = BagSource(bag, config.input, labels_dir=folder)
     written.name = source.name
-    return written, labels if source.label_space else None
-
-
-def _with_ground_truth(source: BagSource, config: Config, labels: Path | None, space: LabelSpace) -> BagSource:
-    """The same bag with its ground truth, where that is in the label space of the map and so can be compared."""
-    if labels is None:
-        return source
-    labelled = BagSource(source.path, config.input, labels_dir=labels)
-    labelled.name = source.name
-    return labelled if labelled.label_space == space.name else source
+    return written, folder
 
 
 def _for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) -> Config:

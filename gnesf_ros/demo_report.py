@@ -145,7 +145,7 @@ def _map(result: DemoResult) -> str:
     shares = [(names.get(int(labels[i]), "unknown"), f"{counts[i] / len(live.labels):.1%}") for i in order[:_CLASSES]]
     if len(order) > _CLASSES:
         shares.append((f"{len(order) - _CLASSES} more", f"{counts[order[_CLASSES:]].sum() / len(live.labels):.1%}"))
-    return "\n\n".join([_table(("map", ""), rows), _table(("class", "of the points"), shares)])
+    return "\n\n".join([_table(("map", "value"), rows), _table(("class", "of the points"), shares)])
 
 
 def _scores(scores: dict[str, Any]) -> str:
