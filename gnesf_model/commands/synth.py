@@ -12,6 +12,7 @@ from tqdm import tqdm
 from gnesf_model.data.folder_writer import write_folder
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.data.procrooms.depth_sensor import SENSORS
+from gnesf_model.data.procrooms.looks import LOOKS
 from gnesf_model.data.procrooms.source import TRAJECTORIES
 
 BAG_SUFFIX = ".mcap"
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as a real camera would: intrinsics, trajectory, blur, noise, JPEG and depth sensor drawn from the seed",
     )
     parser.add_argument("--depth-sensor", choices=SENSORS, help="depth as of this sensor, not exact")
+    parser.add_argument(
+        "--looks", choices=LOOKS, default=LOOKS[0], help="colours, patterns and lights (default natural)"
+    )
     parser.add_argument("--trajectory", choices=TRAJECTORIES, help="who carries the camera (default handheld)")
     parser.add_argument(
         "--out",
@@ -70,7 +74,7 @@ def _source(arguments: argparse.Namespace) -> RoomSource:
     if arguments.recorded:
         if arguments.depth_sensor or arguments.trajectory:
             raise ValueError("--recorded draws the depth sensor and the trajectory: leave out what else asks for them")
-        return RoomSource.as_recorded(arguments.seed, frames, size, arguments.stride, arguments.rooms)
+        return RoomSource.as_recorded(arguments.seed, frames, size, arguments.stride, arguments.rooms, arguments.looks)
     return RoomSource(
         arguments.seed,
         frames=frames,
@@ -79,6 +83,7 @@ def _source(arguments: argparse.Namespace) -> RoomSource:
         stride=arguments.stride,
         depth_noise=arguments.depth_sensor or False,
         rooms=arguments.rooms,
+        looks=arguments.looks,
         trajectory=arguments.trajectory or "handheld",
     )
 

@@ -32,11 +32,12 @@ def test_a_written_room_reads_back(tmp_path, name):
 
 
 def test_a_recorded_room_has_the_size_that_is_asked_for(tmp_path):
-    assert synth(tmp_path / "room", "--recorded") == 0
+    assert synth(tmp_path / "room", "--recorded", "--looks", "varied") == 0
     frames = list(open_source(tmp_path / "room"))
     assert [frame.rgb.shape for frame in frames] == [(48, 64, 3)] * 3
     exact = RoomSource.as_recorded(2, 3, (64, 48))
     np.testing.assert_allclose(frames[1].world_T_cam, exact.poses[1], atol=1e-6)
+    assert np.abs(frames[1].rgb.astype(int) - exact[1].rgb).mean() > 5  # other colours
 
 
 def test_several_rooms_make_a_flat(tmp_path, caplog):

@@ -69,11 +69,9 @@ def time_of_flight(
     sigma = 0.0015 + 0.0006 / np.sqrt(returned)
     noisy = depth + sigma * rng.standard_normal(depth.shape)
     edge = _jumps(depth)
-    share = rng.random(depth.shape)
-    for axis in (0, 1):
-        other = np.roll(depth, 1, axis)
-        mixed = edge & (rng.random(depth.shape) < 0.35) & (other > 0) & (depth > 0)
-        noisy = np.where(mixed, noisy + share * (other - depth), noisy)
+    other = np.where(rng.random(depth.shape) < 0.5, np.roll(depth, 1, 0), np.roll(depth, 1, 1))
+    mixed = edge & (rng.random(depth.shape) < 0.5) & (other > 0) & (depth > 0)
+    noisy = np.where(mixed, noisy + rng.random(depth.shape) * (other - depth), noisy).clip(0)
     low, high = TIME_OF_FLIGHT_RANGE_M
     lost = (depth < low) | (depth > high) | (facing < np.sin(np.deg2rad(6)))
     lost |= edge & (rng.random(depth.shape) < 0.3)

@@ -92,11 +92,11 @@ def _dining(layout: Layout, style: Style, long: bool = False) -> bool:
             per_side = (count - 2) // 2
             side, along = place // per_side, place % per_side
             yaw = (0.0, np.pi, np.pi / 2)[side] if side < 2 else np.pi / 2 + np.pi * (place - 2 * per_side)
-            x = 0.0 if side >= 2 else (along - (per_side - 1) / 2) * w / per_side * 0.84
+            x = 0.0 if side >= 2 else (along - (per_side - 1) / 2) * w / per_side * (0.92 if long else 0.84)
             y = (d if side < 2 else w) / 2 + chair.size[1] / 2 - 0.1 + out
             if place == count - 1 and style.chance(0.4):
                 continue
-        turn = style.uniform(-0.12, 0.12)
+        turn = style.uniform(-0.12, 0.12) * (0.2 if long else 1.0)
         layout.put(chair, pose @ pose_2d(0, 0, yaw) @ pose_2d(x, y, turn), None)
     return True
 

@@ -126,10 +126,11 @@ class Layout:
                 return wall
         return None
 
-    def stand_free(self, width: float, depth: float, margin: float) -> np.ndarray | None:
+    def stand_free(self, width: float, depth: float, margin: float, spread: float = 0.15) -> np.ndarray | None:
         """A pose (4, 4) for a group of the given footprint in the middle of the room, or None.
 
-        The places nearest to the centre of the room are tried first; `margin` metres around stay free.
+        The places nearest to the centre of the room are tried first; `margin` metres around are free now, and
+        `spread` metres stay so.
         """
         found = []
         for _ in range(ATTEMPTS):
@@ -138,12 +139,14 @@ class Layout:
             pose = pose_2d(x, y, float(self.rng.integers(4)) * np.pi / 2)
             solid = self.floor_rectangle(pose, (-width / 2, -depth / 2), (width / 2, depth / 2))
             grown = (solid[0] - margin, solid[1] - margin, solid[2] + margin, solid[3] + margin)
-            if self.is_free(solid) and not any(_overlap(grown, r) for r in self.solid):
+            off_walls = min(self.width / 2 - max(-solid[0], solid[2]), self.depth / 2 - max(-solid[1], solid[3]))
+            if off_walls > spread + 0.1 and self.is_free(solid) and not any(_overlap(grown, r) for r in self.solid):
                 found.append((x * x + y * y, len(found), pose, solid))
         if not found:
             return None
         _, _, pose, solid = min(found, key=lambda f: f[:2])
         self.solid.append(solid)
+        self.clear.append((solid[0] - spread, solid[1] - spread, solid[2] + spread, solid[3] + spread))
         return pose
 
     def put(

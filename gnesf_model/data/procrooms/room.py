@@ -13,6 +13,7 @@ from gnesf_model.data.procrooms.furniture.assembly import Assembly, pose_2d
 from gnesf_model.data.procrooms.kinds import KINDS
 from gnesf_model.data.procrooms.layout import Rectangle
 from gnesf_model.data.procrooms.scene import Light, Scene, SceneObject
+from gnesf_model.data.procrooms.splits import split_of
 
 FLAT_ATTEMPTS = 8
 
@@ -21,7 +22,8 @@ def make_room(seed: int, rooms: int = 1) -> Scene:
     """One furnished room of the kind `seed % 7`, or a flat.
 
     Args:
-        seed: >= 0; the same seed gives the same room, number by number, on any machine.
+        seed: >= 0; the same seed gives the same room, number by number, on any machine. Seeds of the test
+            split (`splits.SPLITS`) have furniture of shapes that no other room has, besides the usual ones.
         rooms: more than 1 makes a flat of that many rooms, joined by doorways.
 
     Returns:
@@ -35,10 +37,11 @@ def make_room(seed: int, rooms: int = 1) -> Scene:
         raise ValueError(f"room seed is {seed}, expected a number >= 0")
     if not 1 <= rooms <= MAX_ROOMS:
         raise ValueError(f"a flat of {rooms} rooms cannot be planned, expected 1 to {MAX_ROOMS}")
+    held_out = split_of(seed) == "test"
     rng = np.random.Generator(np.random.PCG64(seed if rooms == 1 else [seed, rooms]))
     if rooms == 1:
         name = list(KINDS)[seed % len(KINDS)]
-        room = furnish(name, rng)
+        room = furnish(name, rng, held_out=held_out)
         if room is None:
             raise RuntimeError(f"no layout found for the {name} of seed {seed}: report this seed")
         size = (room.layout.width, room.layout.depth)
@@ -47,7 +50,8 @@ def make_room(seed: int, rooms: int = 1) -> Scene:
         cells = plan_flat(rng, rooms)
         furnished: list[FurnishedRoom] = []
         for cell in cells:
-            room = furnish(cell.kind, rng, furnished[-1].style.materials if furnished else (), cell)
+            materials = furnished[-1].style.materials if furnished else ()
+            room = furnish(cell.kind, rng, materials, cell, held_out)
             if room is None:
                 break
             furnished.append(room)

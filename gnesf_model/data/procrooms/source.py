@@ -10,6 +10,7 @@ import torch
 
 from gnesf_model.data.procrooms.color_sensor import ColorSensor, camera_twist
 from gnesf_model.data.procrooms.depth_sensor import SENSORS, facing_ratio
+from gnesf_model.data.procrooms.looks import with_looks
 from gnesf_model.data.procrooms.render import Images, Renderer
 from gnesf_model.data.procrooms.room import make_room
 from gnesf_model.data.procrooms.walk import RATE_HZ, walk
@@ -58,6 +59,7 @@ class RoomSource:
         device: torch.device | str = "cpu",
         *,
         rooms: int = 1,
+        looks: str = "natural",
         trajectory: str = "handheld",
         color: ColorSensor | None = None,
         camera: Camera | None = None,
@@ -75,13 +77,15 @@ class RoomSource:
             shading: False renders bare material colours, about three times faster.
             device: where to render.
             rooms: how many; several make a flat, joined by doorways.
+            looks: colours, patterns and lights: ``natural``; ``varied`` widely, for training; ``permuted``: each
+                class has those of another.
             trajectory: ``handheld``, or ``robot``: on wheels, with the camera on a mast.
             color: what the colour camera does to the picture; None = nothing.
             camera: intrinsics instead of width and height and the usual focal length.
 
         Raises:
             ValueError: seed < 0, a number of rooms that is not 1 to 40, frames < 1, stride < 1, max_depth_m <= 0,
-                an unknown sensor or trajectory.
+                unknown looks, an unknown sensor or trajectory.
         """
         for what, value in (("frames", frames), ("stride", stride)):
             if value < 1:
@@ -101,18 +105,19 @@ class RoomSource:
         self.color = color
         focal = FOCAL_PER_WIDTH * width
         self.camera = camera or Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
-        self.scene = make_room(seed, rooms)
+        self.scene = with_looks(make_room(seed, rooms), looks, seed)
         # One tick more than there are frames: the velocity at the last one.
         self._track = walk(self.scene, seed, (frames - 1) * stride + 2, robot=trajectory == "robot")
         self.poses = self._track[:-1:stride]
         rng = np.random.Generator(np.random.PCG64([seed, 2]))
-        warm = rng.uniform(-0.06, 0.06)
+        odd = 3.0 if looks == "varied" else 1.0
+        warm = rng.uniform(-0.06, 0.06) * odd
         self.renderer = Renderer(
             self.scene,
             device,
             shading=shading,
             antialias=shading,
-            exposure=float(rng.uniform(0.85, 1.15)),
+            exposure=float(rng.uniform(0.85, 1.15)) ** odd,
             white_balance=(1 + warm, 1.0, 1 - warm),
         )
 
@@ -130,6 +135,7 @@ class RoomSource:
         size: tuple[int, int] | None = None,
         stride: int = 3,
         rooms: int = 1,
+        looks: str = "natural",
         device: torch.device | str = "cpu",
     ) -> RoomSource:
         """A room as some camera would record it: intrinsics, trajectory and both sensors drawn from the seed.
@@ -148,6 +154,7 @@ class RoomSource:
             max_depth_m=float(rng.uniform(4.0, 8.0)),
             stride=stride,
             rooms=rooms,
+            looks=looks,
             device=device,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gnesf_model.data.procrooms.furniture import held_out
 from gnesf_model.data.procrooms.furniture.assembly import BED, Assembly, Style
 
 
@@ -9,6 +10,8 @@ def bed(style: Style) -> Assembly:
     """Frame on legs, headboard at the back, mattress, blanket and pillows."""
     double = style.chance(0.6)
     w, length = (style.uniform(1.5, 1.7) if double else style.uniform(0.95, 1.1)), style.uniform(2.0, 2.1)
+    if style.held_out_variant():
+        return held_out.four_poster(style, w, length)
     top = style.uniform(0.85, 1.1)
     wood = style.wood() if style.chance(0.7) else style.fabric()
     sheet = style.add("fabric", (0.72, 0.71, 0.68), (0.65, 0.65, 0.65), scale=0.008)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from gnesf_model.data.procrooms.furniture import held_out
 from gnesf_model.data.procrooms.furniture.assembly import CHAIR, SOFA, Assembly, Style, tilt
 
 
 def chair(style: Style, wood: int | None = None, seat: int | None = None) -> Assembly:
     """Dining chair: four legs, a seat, a back of slats, ladder rungs or one panel."""
+    if style.held_out_variant():
+        return held_out.shell_chair(style)
     w, d = style.uniform(0.42, 0.48), style.uniform(0.42, 0.48)
     seat_z, top = style.uniform(0.44, 0.47), style.uniform(0.84, 0.98)
     leg = style.uniform(0.04, 0.05)
@@ -59,6 +62,8 @@ def office_chair(style: Style) -> Assembly:
 
 def sofa(style: Style, seats: int = 3) -> Assembly:
     """Sofa or armchair (`seats` = 1): plinth, arms, back, seat and back cushions."""
+    if style.held_out_variant():
+        return held_out.bench_sofa(style, seats)
     arm, seat_w = style.uniform(0.14, 0.22), style.uniform(0.58, 0.66)
     w, d = seats * seat_w + 2 * arm, style.uniform(0.86, 0.96)
     seat_z, arm_z, top = style.uniform(0.40, 0.45), style.uniform(0.56, 0.64), style.uniform(0.78, 0.88)

@@ -155,7 +155,7 @@ def window(style: Style, width: float, sill: float, top: float) -> Assembly:
     green = linear_rgb(style.uniform(0.22, 0.36), 0.45, 0.5)
     pane = style.add("outdoors", sky, green, glow=0.85, gloss=0.3)
     frame = style.paint(0.1, (0.85, 0.95)) if style.chance(0.7) else style.wood()
-    a = Assembly("window", WINDOW, (width, 0.12, top))
+    a = Assembly("window", WINDOW, (width + 0.12, 0.12, top))
     x, bar = width / 2, 0.06
     a.box((-x, -0.02, sill), (x, 0, top), pane)
     uprights = 3 if width > 1.3 else 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gnesf_model.data.procrooms.furniture import held_out
 from gnesf_model.data.procrooms.furniture.assembly import (
     BOOKSHELF,
     CABINET,
@@ -15,6 +16,8 @@ from gnesf_model.data.procrooms.furniture.assembly import (
 
 def cabinet(style: Style, tall: bool = False) -> Assembly:
     """Sideboard, or a wardrobe when `tall`: plinth, body with doors, cover plate."""
+    if not tall and style.held_out_variant():
+        return held_out.legged_cabinet(style)
     w = style.uniform(1.0, 1.5) if tall else style.uniform(0.9, 1.4)
     d = style.uniform(0.52, 0.6) if tall else style.uniform(0.4, 0.48)
     h = style.uniform(1.9, 2.1) if tall else style.uniform(0.8, 1.05)
@@ -31,6 +34,11 @@ def cabinet(style: Style, tall: bool = False) -> Assembly:
 
 def bookshelf(style: Style) -> Assembly:
     """Open shelves with upright books, a few lying or leaning stacks and gaps."""
+    if style.held_out_variant():
+        rack, places = held_out.cube_rack(style)
+        for left, right, z in places:
+            _books(rack, style, left, right, -rack.size[1] / 2, rack.size[1] / 2 - 0.02, z, 0.3)
+        return rack
     w, d = style.uniform(0.8, 1.2), style.uniform(0.28, 0.34)
     levels = int(style.rng.integers(4, 6))
     pitch = style.uniform(0.34, 0.39)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gnesf_model.data.procrooms.furniture import held_out
 from gnesf_model.data.procrooms.furniture.assembly import (
     DESK,
     TABLE,
@@ -24,6 +25,8 @@ def _four_legs(a: Assembly, w: float, d: float, top: float, leg: float, wood: in
 
 def table(style: Style, width: float = 1.5, depth: float = 0.85, height: float = 0.75) -> Assembly:
     """Rectangular table: top, apron and four legs."""
+    if style.held_out_variant():
+        return held_out.trestle_table(style, width, depth, height)
     wood, leg = style.wood(), style.uniform(0.06, 0.08)
     a = Assembly("table", TABLE, (width, depth, height))
     _four_legs(a, width, depth, height - 0.04, leg, wood)

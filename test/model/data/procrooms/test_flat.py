@@ -45,7 +45,7 @@ def test_every_room_can_be_walked_to(flat):
 
 
 def test_a_robot_passes_doorways_and_keeps_clear():
-    source = RoomSource(0, frames=1350, width=32, height=24, stride=1, rooms=2, trajectory="robot")
+    source = RoomSource(5, frames=1600, width=32, height=24, stride=1, rooms=2, trajectory="robot")
     poses, scene = source.poses, source.scene
     assert scene.sdf(torch.from_numpy(poses[:, :3, 3])).min() > 0.15
     xy = (poses[:, :3, 3] - scene.world_T_room[:3, 3]) @ scene.world_T_room[:3, :3]

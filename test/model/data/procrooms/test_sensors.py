@@ -100,5 +100,7 @@ def test_time_of_flight_mixes_depths_on_outlines_and_ends_early():
     seen = SENSORS["time_of_flight"](depth, flat * 0.9, flat * 0.5, flat * 0, CAMERA, generator())
     assert ((seen > 1.1) & (seen < 2.9)).sum() > 5
     assert ((seen > 1.1) & (seen < 2.9)).sum() < 150
+    assert seen.max() < 3.2
+    assert seen[seen > 0].min() > 0.9
     beyond = SENSORS["time_of_flight"](flat * 6, flat * 0.9, flat * 0.5, flat * 0, CAMERA, generator())
     assert (beyond == 0).all()
