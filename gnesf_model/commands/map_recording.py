@@ -74,7 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
         labels_dir=labels if points is None else None,
         pose_dir=arguments.pose_dir,
     )
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"--out {arguments.out} cannot be made ({error.strerror}): name a folder that can be written"
+        raise OSError(text) from error
     oracle = _Oracle(source, config) if config.segmenter.model == "oracle" else None
     mapper = build_mapper(config, oracle.segmenter if oracle else None)
     if points is not None:  # classes that the map does not have are refused before the work, not after

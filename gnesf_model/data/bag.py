@@ -59,7 +59,10 @@ class BagSource:
         self.drops: Counter[str] = Counter()
         self.last_message: dict[str, str] = {}
         self.label_space = self._labels.labels.name if self._labels else None
-        self.topics: BagTopics = choose_topics(self._bag.connections, self._config, self._bag.first)
+        try:
+            self.topics: BagTopics = choose_topics(self._bag.connections, self._config, self._bag.first)
+        except ValueError as error:
+            raise ValueError(". ".join(filter(None, [f"{self._bag.path}: {error}", self._bag.damage]))) from error
         logger.info("%s: %s", self._bag.path, self.topics.describe())
         self._depth_use: DepthUse = depth or ("required" if self.topics.depth else "none")
 
