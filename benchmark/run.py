@@ -1,4 +1,4 @@
-"""All benchmarks that are here, or those that are named: `make bench ARGS=tsdf`.
+"""All benchmarks that are here, or one with its options: `make bench ARGS='tsdf --rounds 9'`.
 
 Prints a table, and writes each result to benchmark/out/<name>.json.
 """
@@ -15,17 +15,20 @@ HERE = Path(__file__).resolve().parent
 HELPERS = ("run", "machine")
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run them; 0 when none failed. What a machine does not have is skipped, with the reason."""
     present = [m.name for m in pkgutil.iter_modules([str(HERE)]) if m.name not in HELPERS]
-    unknown = sorted(set(names) - set(present))
-    if unknown:
-        print(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(present)}", file=sys.stderr)
+    if arguments and arguments[0] not in present:
+        print(f"there is no benchmark {arguments[0]!r}; there are {', '.join(present)}", file=sys.stderr)
         return 2
     failed = 0
-    for name in names or present:
+    for name in arguments[:1] or present:
+        module = importlib.import_module(f"benchmark.{name}")
+        if not hasattr(module, "measure"):
+            print(f"{name}: to be run by hand, python -m benchmark.{name}\n")
+            continue
         try:
-            result = importlib.import_module(f"benchmark.{name}").measure([])
+            result = module.measure(arguments[1:])
         except FileNotFoundError as error:
             print(f"{name}: skipped, {error}\n")
             continue

@@ -376,6 +376,7 @@ def test_help_and_unknown_commands(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_procedural_room_by_its_seed(tmp_path):
     assert map_("rooms:3", tmp_path) == 0
     found = metrics(tmp_path)
