@@ -61,7 +61,7 @@ def test_lamps_light_their_own_room():
 
 @pytest.mark.parametrize("rooms", [2, 3, 4, 7, 12])
 def test_plans_fill_a_rectangle_with_rooms_that_do_not_overlap(rooms):
-    for seed in range(5):
+    for seed in range(3):
         cells = plan_flat(np.random.default_rng(seed), rooms)
         corners = np.array([cell.rectangle for cell in cells])
         assert len(cells) == rooms

@@ -60,7 +60,7 @@ def test_rays_stop_at_their_longest_length(room):
     assert torch.equal(short.t[free.t <= 1.5], free.t[free.t <= 1.5])
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(7))
 def test_no_thing_reaches_into_another(seed):
     assert_nothing_intersects(make_room(seed))
 
@@ -111,7 +111,7 @@ def test_a_negative_seed_is_refused():
 
 
 def test_every_class_is_in_at_least_one_room_of_twenty():
-    rooms = [set(make_room(seed).labels.tolist()) for seed in range(60)]
+    rooms = [set(make_room(seed).labels.tolist()) for seed in range(40)]
     share = {label: sum(label in room for room in rooms) / len(rooms) for label in range(20)}
     assert min(share.values()) >= 0.05, share
 

@@ -15,7 +15,7 @@ from gnesf_model.data.procrooms.scene import SceneObject
 from gnesf_model.frame import Camera, Frame
 
 
-@pytest.fixture(scope="module", params=[0, 3])
+@pytest.fixture(scope="module", params=[0, 5])
 def source(request) -> RoomSource:
     return RoomSource(request.param, frames=30, width=160, height=120, stride=15)
 
@@ -107,7 +107,7 @@ def test_bytes_do_not_depend_on_the_number_of_threads():
 
 @pytest.mark.parametrize("seed", range(7))
 def test_the_camera_keeps_clear_moves_like_a_hand_and_sees_the_room(seed):
-    source = RoomSource(seed, frames=450, width=32, height=24, stride=1)
+    source = RoomSource(seed, frames=450, width=24, height=18, stride=1, shading=False)
     poses = source.poses
     assert source.scene.sdf(torch.from_numpy(poses[:, :3, 3])).min() > 0.15
     moves = [geometry.motion(a, b) for a, b in itertools.pairwise(poses)]
@@ -128,8 +128,8 @@ def test_depth_beyond_the_range_is_no_measurement():
 
 
 def test_depth_noise_grows_with_distance_and_leaves_holes():
-    exact = RoomSource(0, frames=1)
-    noisy = RoomSource(0, frames=1, depth_noise=True)
+    exact = RoomSource(0, frames=1, shading=False)
+    noisy = RoomSource(0, frames=1, shading=False, depth_noise=True)
     a, b = exact[0].depth, noisy[0].depth
     error = np.abs(b - a)[b > 0]
     assert 0.001 < np.median(error) < 0.02
