@@ -21,7 +21,7 @@ from gnesf_model.labels import LabelSpace
 from gnesf_model.sampling import sample_beside_edges
 from gnesf_model.segment.segmenter import STRIDE, Segmentation, Segmenter
 from gnesf_model.timing import StageTimer
-from gnesf_model.volume.block_grid import BlockGrid, MapFull
+from gnesf_model.volume.block_grid import BlockGrid, MapFull, OutOfReach
 from gnesf_model.volume.raycast import raycast
 from gnesf_model.volume.surface import at_surface, surface_mesh, surface_points
 from gnesf_model.volume.tsdf import INCIDENCE_STRIDE_PX, DepthView, Observation, TsdfVolume, in_range, incidence
@@ -164,35 +164,40 @@ class SemanticMapper:
 
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), or
-                what it adds does not fit (``map_full``). What the map held is unharmed.
+                what it adds does not fit (``map_full``; its geometry may have fitted where its votes
+                did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
         """
         self._timer.restart()
-        if frame.depth is None:
-            raise FrameDropped("no_depth", "the frame has no depth image, geometry: depth needs one")
         with self._timer("segment"):
             segmentation = self._segment(frame)
         try:
             with single_thread():
                 slots, keyframe = self._integrate(frame, segmentation)
+        except FrameDropped as drop:
+            drop.segmentation = segmentation
+            raise
         except MapFull as error:
-            raise FrameDropped("map_full", str(error)) from error
-        except ValueError as error:
-            raise FrameDropped("out_of_range", str(error)) from error
+            raise FrameDropped("map_full", str(error), segmentation) from error
+        except OutOfReach as error:
+            raise FrameDropped("out_of_range", str(error), segmentation) from error
         return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read())
 
     @torch.inference_mode()
+    @single_thread()
     def surface(self, blocks: torch.Tensor | None = None) -> LabelledPoints:
         """Labelled points of the whole surface, or of some blocks."""
         found = surface_points(self.grid, self._blocks(blocks), self.config.volume.min_weight)
         return self._labelled(found.points, found.rows)
 
     @torch.inference_mode()
+    @single_thread()
     def mesh(self, blocks: torch.Tensor | None = None) -> LabelledPoints:
         """Labelled triangle mesh of the whole surface, or of some blocks."""
         found = surface_mesh(self.grid, self._blocks(blocks), self.config.volume.min_weight)
         return self._labelled(found.vertices, found.rows, found.faces)
 
     @torch.inference_mode()
+    @single_thread()
     def render(self, camera: Camera, world_T_cam: np.ndarray, max_depth_m: float | None = None) -> RenderedView:
         """Semantic view synthesis: what a camera at (4, 4) `world_T_cam` sees of the map.
 
@@ -222,6 +227,8 @@ class SemanticMapper:
             view = self._depth_view(frame, segmentation)
         with self._timer("tsdf_allocate"):
             slots = self.tsdf.allocate(view)
+        if len(slots) == 0:
+            raise FrameDropped("no_depth", self._nothing_measured(frame))
         with self._timer("tsdf_integrate"):
             observation = self.tsdf.integrate(view, slots)
         self.frames += 1
@@ -239,6 +246,8 @@ class SemanticMapper:
 
     def _depth_view(self, frame: Frame, segmentation: Segmentation) -> DepthView:
         """Depth on the device, 0 where it is out of range or shows something that moves."""
+        if frame.depth is None:
+            raise FrameDropped("no_depth", "the frame has no depth image, geometry: depth needs one")
         volume = self.config.volume
         depth = torch.from_numpy(frame.depth).to(self.device)
         depth = in_range(depth, volume.min_depth_m, volume.max_depth_m)
@@ -247,6 +256,17 @@ class SemanticMapper:
             moving = moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)
             depth *= ~moving[: depth.shape[0], : depth.shape[1]]
         return DepthView(depth, frame.camera, frame.world_T_cam)
+
+    def _nothing_measured(self, frame: Frame) -> str:
+        volume = self.config.volume
+        measured = frame.depth[frame.depth > 0]
+        found = f"{len(measured)} pixels are measured" + (
+            f", at {np.median(measured):.4g} m in the median" if len(measured) else ""
+        )
+        return (
+            f"no pixel shows something at rest between {volume.min_depth_m} and {volume.max_depth_m} m ({found}): check "
+            "input.depth_unit_m, volume.min_depth_m, volume.max_depth_m and what is in front of the lens"
+        )
 
     def _vote(self, frame: Frame, segmentation: Segmentation, view: DepthView, observation: Observation) -> None:
         """One vote of this view on every voxel at the surface that it sees (eq. 4)."""
