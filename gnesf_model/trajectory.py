@@ -10,6 +10,9 @@ import numpy as np
 from gnesf_model.frame import FrameDropped
 from gnesf_model.geometry import interpolate_pose
 
+CLOCK_JUMP_NS = 1_000_000_000
+"""Stamps that step back further than this have started over (bag loop, clock reset)."""
+
 Why = Literal["not_yet", "too_early", "gap", "unconnected"]
 
 
@@ -52,6 +55,11 @@ class PoseBuffer:
 
     def __len__(self) -> int:
         return len(self._stamps)
+
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest stamp; None while there is none."""
+        return self._stamps[-1] if self._stamps else None
 
     def reset(self) -> None:
         """Forget every pose, as after a backward jump of the clock."""

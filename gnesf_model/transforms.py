@@ -6,7 +6,10 @@ import numpy as np
 
 from gnesf_model.frame import FrameDropped
 from gnesf_model.geometry import invert
-from gnesf_model.trajectory import NotReady, PoseBuffer
+from gnesf_model.trajectory import CLOCK_JUMP_NS, NotReady, PoseBuffer
+
+_MANY_EDGES = 256
+"""Up to so many edges none is forgotten, so that an edge that fell silent can still be named."""
 
 
 def clean_frame_id(name: str) -> str:
@@ -18,7 +21,9 @@ class TransformTree:
     """Frames and the transforms between them, as /tf and /tf_static describe them.
 
     A frame has one parent. A transform with another parent replaces the edge, history included; the
-    latest message also decides whether an edge is static.
+    latest message also decides whether an edge is static. A moving edge whose stamps step back by more than
+    `CLOCK_JUMP_NS` starts a new history; the others stay. Where new frames keep coming (``object_1``,
+    ``object_2``, ...), moving edges without a transform for `max_age_s` are forgotten.
 
     Args:
         max_gap_s: transforms of a moving edge further apart are not interpolated between.
@@ -31,11 +36,23 @@ class TransformTree:
         self._parents: dict[str, str] = {}
         self._edges: dict[str, np.ndarray | PoseBuffer] = {}
         """By child: parent_T_child of a static edge, or its history."""
+        self._restarted: set[str] = set()
+        """Children of moving edges whose stamps stepped back since the last reset."""
+        self._sweep_above = _MANY_EDGES
 
-    def reset(self) -> None:
-        """Forget the moving edges; static ones are true at every time."""
-        for child in [c for c, edge in self._edges.items() if isinstance(edge, PoseBuffer)]:
-            del self._edges[child], self._parents[child]
+    def reset(self, now_ns: int | None = None) -> None:
+        """Forget the moving edges; static ones are true at every time.
+
+        Args:
+            now_ns: the stamp that time stepped back to, if known. Edges that stepped back to it already
+                stay: their messages came before the one that told of the step.
+        """
+        for child in self._moving():
+            newest_ns = self._edges[child].newest_ns
+            ahead = now_ns is not None and newest_ns is not None and newest_ns > now_ns + CLOCK_JUMP_NS
+            if ahead or child not in self._restarted:
+                self._forget(child)
+        self._restarted.clear()
 
     def add(self, parent: str, child: str, stamp_ns: int, parent_T_child: np.ndarray, static: bool) -> None:
         """Remember the (4, 4) transform `parent_T_child`; a static one holds at every stamp.
@@ -62,6 +79,11 @@ class TransformTree:
         if not isinstance(edge, PoseBuffer):
             edge = PoseBuffer(self._max_gap_s, self._max_age_s, f"transform {parent} -> {child}")
             self._edges[child] = edge
+            if len(self._edges) > self._sweep_above:
+                self._forget_silent(stamp_ns)
+        elif edge.newest_ns is not None and stamp_ns < edge.newest_ns - CLOCK_JUMP_NS:
+            edge.reset()
+            self._restarted.add(child)
         edge.add(stamp_ns, parent_T_child)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
@@ -81,6 +103,22 @@ class TransformTree:
         common_T_source = self._climb(up_from_source[: up_from_source.index(common)], stamp_ns)
         common_T_target = self._climb(up_from_target[: up_from_target.index(common)], stamp_ns)
         return invert(common_T_target) @ common_T_source
+
+    def _moving(self) -> list[str]:
+        return [child for child, edge in self._edges.items() if isinstance(edge, PoseBuffer)]
+
+    def _forget(self, child: str) -> None:
+        del self._edges[child], self._parents[child]
+        self._restarted.discard(child)
+
+    def _forget_silent(self, now_ns: int) -> None:
+        """Forget moving edges that are too old; the next time is when there are twice as many as are left."""
+        oldest_ns = now_ns - round(self._max_age_s * 1e9)
+        for child in self._moving():
+            newest_ns = self._edges[child].newest_ns
+            if newest_ns is not None and newest_ns < oldest_ns:
+                self._forget(child)
+        self._sweep_above = max(_MANY_EDGES, 2 * len(self._edges))
 
     def _climb(self, frames: list[str], stamp_ns: int) -> np.ndarray:
         """Transform from the first of `frames` to the parent of the last."""

@@ -19,10 +19,7 @@ from gnesf_model.data.depth_buffer import DepthBuffer
 from gnesf_model.data.pose_chain import PoseChain
 from gnesf_model.data.rectify import Rectifier
 from gnesf_model.frame import Frame, FrameDropped
-from gnesf_model.trajectory import NotReady
-
-CLOCK_JUMP_NS = 1_000_000_000
-"""A stream whose stamps step back further than this has started over (bag loop, clock reset)."""
+from gnesf_model.trajectory import CLOCK_JUMP_NS, NotReady
 
 DepthUse = Literal["required", "optional", "none"]
 
@@ -50,7 +47,8 @@ class FrameAssembler:
         received: messages by kind: color, depth, camera_info, pose, tf, tf_static.
         drops: frames and messages that were dropped, by reason.
         last_message: by reason, the text of its latest drop.
-        clock_jumps: how often the stamps stepped back and all buffers were cleared.
+        clock_jumps: how often the clock or the stamps of colour, depth or pose stepped back and all buffers
+            were cleared. A transform whose stamps step back starts over by itself.
         rectifier: the latest camera info; None before the first.
     """
 
@@ -133,10 +131,7 @@ class FrameAssembler:
 
     def add_transform(self, parent: str, child: str, stamp_ns: int, pose: np.ndarray, static: bool) -> None:
         """One edge of /tf or, `static`, of /tf_static: `parent_T_child` (4, 4)."""
-        if static:
-            self.received["tf_static"] += 1
-        else:
-            self._arrived("tf", stamp_ns, f"tf {child}")
+        self.received["tf_static" if static else "tf"] += 1
         try:
             self._chain.tree.add(parent, child, stamp_ns, pose, static)
         except FrameDropped as error:
@@ -250,25 +245,24 @@ class FrameAssembler:
             image.polled_ns = now_ns
         return now_ns - image.polled_ns > self._wait_ns
 
-    def _arrived(self, kind: str, stamp_ns: int, stream: str = "") -> None:
+    def _arrived(self, kind: str, stamp_ns: int) -> None:
         """Count a message, and start over when its stream's stamps stepped back."""
         self.received[kind] += 1
-        stream = stream or kind
-        newest = self._newest.get(stream)
+        newest = self._newest.get(kind)
         if newest is not None and stamp_ns < newest - CLOCK_JUMP_NS:
-            self._start_over()
+            self._start_over(stamp_ns)
             newest = None
-        self._newest[stream] = stamp_ns if newest is None else max(newest, stamp_ns)
+        self._newest[kind] = stamp_ns if newest is None else max(newest, stamp_ns)
 
-    def _start_over(self) -> None:
-        """Clear every buffer; camera info and static transforms stay true."""
+    def _start_over(self, now_ns: int | None = None) -> None:
+        """Clear every buffer, as time stepped back to `now_ns`; camera info and static transforms stay true."""
         self.clock_jumps += 1
         for _ in range(max(1, len(self._waiting))):
             self.drop(FrameDropped("clock_jump", "stamps stepped back: buffers were cleared"))
         self._waiting.clear()
         self._depths.reset()
         self._newest.clear()
-        self._chain.reset()
+        self._chain.reset(now_ns)
         self._decided_ns = self._now_ns = None
 
     def _forget_old_depth(self) -> None:

@@ -65,10 +65,10 @@ class PoseChain:
             )
         self.source = source
 
-    def reset(self) -> None:
-        """Forget everything that depends on time; static transforms stay."""
+    def reset(self, now_ns: int | None = None) -> None:
+        """Forget everything that depends on time before it stepped back to `now_ns`; static transforms stay."""
         self._poses.reset()
-        self.tree.reset()
+        self.tree.reset(now_ns)
 
     def add(self, stamp_ns: int, frame: str, child: str | None, pose: np.ndarray) -> None:
         """Remember a pose message: `frame_T_child` (4, 4); `child` is None where the message names none.

@@ -127,6 +127,28 @@ def test_reset_keeps_static_edges_only(tree):
     assert failure(tree, "odom", "base_link", 0).why == "unconnected"
 
 
+def test_a_step_back_starts_the_history_of_that_edge_only(tree):
+    second = 10**9
+    tree.add("odom", "base_link", 5 * second, random_pose(12), static=False)
+    tree.add("odom", "base_link", 3 * second, random_pose(13), static=False)
+    assert failure(tree, "odom", "base_link", 0).why == "too_early"
+    assert failure(tree, "odom", "base_link", 5 * second).why == "not_yet"
+    np.testing.assert_array_equal(tree.lookup("odom", "base_link", 3 * second), random_pose(13))
+    np.testing.assert_array_equal(tree.lookup("map", "odom", 0), random_pose(1))
+
+
+def test_reset_keeps_edges_that_stepped_back_already(tree):
+    second = 10**9
+    for child in ("base_link", "other"):
+        tree.add("odom", child, 5 * second, random_pose(12), static=False)
+        tree.add("odom", child, 3 * second, random_pose(13), static=False)
+    tree.add("odom", "other", 5 * second, random_pose(14), static=False)
+    tree.reset(3 * second)
+    np.testing.assert_array_equal(tree.lookup("odom", "base_link", 3 * second), random_pose(13))
+    for frame in ("map", "other"):
+        assert failure(tree, "odom", frame, 3 * second).why == "unconnected"
+
+
 def test_latest_static_transform_counts(tree):
     tree.add("base_link", "lidar", 0, random_pose(11), static=True)
     np.testing.assert_array_equal(tree.lookup("base_link", "lidar", 0), random_pose(11))

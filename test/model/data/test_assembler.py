@@ -408,6 +408,18 @@ def test_static_transforms_and_camera_info_survive_a_clock_jump():
     assert len(run(a, posed(0, "odom", "base_link"), color(0))) == 1
 
 
+def test_a_transform_of_something_else_that_steps_back_costs_no_frame():
+    a = make("none", "tf")
+    events = [info()]
+    for i in range(60):
+        ms = 3000 + 33 * i
+        events += [tf("odom", OPTICAL, pose(0.1 * i), ms), tf("map", "object_7", np.eye(4), ms - 2000 * (i % 2))]
+        events.append(color(ms))
+    assert len(run(a, *events)) == 60
+    assert not a.drops
+    assert a.clock_jumps == 0
+
+
 # Bounds
 
 
@@ -436,6 +448,19 @@ def test_400_hz_poses_and_transforms_are_bounded():
     bound = (5.0 + 2 * (0.5 + 0.5)) * 400 + 1
     assert len(chain._poses) <= bound
     assert len(chain.tree._edges["odom"]) <= bound
+
+
+def test_frames_that_nobody_speaks_of_any_more_are_forgotten():
+    a = make("none", "tf")
+    tf("base_link", OPTICAL, TILTED, static=True)(a)
+    for i in range(20_000):  # 200 s
+        tf("odom", "base_link", np.eye(4), 10 * i)(a)
+        tf("odom", f"object_{i}", np.eye(4), 10 * i)(a)
+    tree = a._chain.tree
+    alive = round((5.0 + 2 * (0.5 + 0.5)) * 100)
+    assert len(tree._edges) == len(tree._parents) <= 2 * (alive + 2) + 2
+    assert len(a._newest) == 0
+    np.testing.assert_array_equal(tree.lookup("odom", OPTICAL, at(199_980)), TILTED)
 
 
 def test_missing_lists_every_topic_that_is_silent():
