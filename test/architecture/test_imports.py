@@ -47,8 +47,8 @@ ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
     "gnesf_model": "cv2 numpy onnxruntime rosbags scipy torch tqdm transformers trimesh yaml",
-    "gnesf_ros": "cv2 gnesf_msgs numpy rclpy rosbags torch tqdm yaml",
 }
+LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries that only some machines have, or that take seconds to load.
 LAZY = {"open3d", "onnxruntime", "transformers"}
 
