@@ -14,6 +14,13 @@ FISHEYE = "equidistant"
 COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), FISHEYE: (4,)}
 """Distortion models of sensor_msgs/distortion_models and how many coefficients OpenCV takes for them."""
 
+_WRONG_SIZE = {
+    "image_size": ("image", "publish the camera info of this image"),
+    "depth_size": ("depth image", "register depth to colour (e.g. depth_image_proc/register)"),
+    "label_size": ("label image", "label images must be as large as the colour images"),
+}
+"""By reason of a drop: what has another size than the colour's camera info says, and the remedy."""
+
 
 @dataclass(frozen=True)
 class Rectifier:
@@ -86,10 +93,11 @@ class Rectifier:
     def _remap(self, image: np.ndarray, interpolation: int, outside: int, reason: str) -> np.ndarray:
         size = (self.camera.height, self.camera.width)
         if image.shape[:2] != size:
+            what, remedy = _WRONG_SIZE[reason]
             raise FrameDropped(
                 reason,
-                f"image has {image.shape[0]} rows and {image.shape[1]} columns, its camera info says "
-                f"{size[0]} and {size[1]}: publish the camera info of this image",
+                f"{what} has {image.shape[0]} rows and {image.shape[1]} columns, the camera info of colour says "
+                f"{size[0]} and {size[1]}: {remedy}",
             )
         if not self.coefficients:
             return image

@@ -60,11 +60,12 @@ def test_outside_of_the_lens_image_there_is_nothing():
 def test_images_of_another_size_are_dropped(coefficients):
     rectifier = Rectifier(CAMERA, "plumb_bob", coefficients)
     small = (CAMERA.height // 2, CAMERA.width // 2)
-    for method, array, reason in (
-        (rectifier.color, np.zeros((*small, 3), np.uint8), "image_size"),
-        (rectifier.depth, np.zeros(small, np.float32), "depth_size"),
-        (rectifier.labels, np.zeros(small, np.uint8), "label_size"),
+    for method, array, reason, remedy in (
+        (rectifier.color, np.zeros((*small, 3), np.uint8), "image_size", "publish the camera info of this image"),
+        (rectifier.depth, np.zeros(small, np.float32), "depth_size", "register depth to colour"),
+        (rectifier.labels, np.zeros(small, np.uint8), "label_size", "as large as the colour images"),
     ):
-        with pytest.raises(FrameDropped, match="60 rows and 80 columns") as caught:
+        sizes = "60 rows and 80 columns.* says 120 and 160"
+        with pytest.raises(FrameDropped, match=f"{sizes}: .*{remedy}") as caught:
             method(array)
         assert caught.value.reason == reason
