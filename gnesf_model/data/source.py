@@ -16,6 +16,8 @@ ACCEPTED = (
     "or .db3 file); or rooms:SEED for a procedural room"
 )
 
+POSE_DIR = "pose"
+
 
 class FrameSource(Protocol):
     """A recording that can be iterated over more than once.
@@ -44,7 +46,7 @@ def open_source(
     *,
     config: InputConfig | None = None,
     labels_dir: str | Path | None = None,
-    pose_dir: str = "pose",
+    pose_dir: str = POSE_DIR,
 ) -> FrameSource:
     """Open a recording.
 
@@ -52,14 +54,20 @@ def open_source(
         spec: one of `ACCEPTED`.
         config: topics, frames and tolerances of a bag; depth unit of a folder.
         labels_dir: ground truth: by file stem for a folder (default: its ``label/``), ``<stamp_ns>.png`` for a
-            bag.
-        pose_dir: which folder holds the poses of an RGB-D folder.
+            bag; a procedural room has its own.
+        pose_dir: which folder holds the poses of an RGB-D folder; nothing else has one.
 
     Raises:
         ValueError, OSError: nothing of the accepted kinds, or it cannot be read; the text says what was found.
+            Or an argument was given that this kind of recording has no use for.
     """
     config = config or InputConfig()
     if str(spec).startswith("rooms:"):
+        if labels_dir is not None:
+            raise ValueError(
+                f"{spec} has its own ground truth, and labels were given ({labels_dir}): leave out --labels"
+            )
+        _check_no_pose_dir(str(spec), pose_dir)
         return _room(str(spec))
     path = Path(spec).expanduser()
     if not path.exists():
@@ -67,6 +75,7 @@ def open_source(
     if path.suffix in BAG_SUFFIXES or (path.is_dir() and _is_bag(path)):
         from gnesf_model.data.bag import BagSource
 
+        _check_no_pose_dir(f"the bag {path}", pose_dir)
         return BagSource(path, config, labels_dir=labels_dir)
     if (path / "color").is_dir():
         from gnesf_model.data.rgbd_folder import RgbdFolder
@@ -82,6 +91,11 @@ def _room(spec: str) -> FrameSource:
     from gnesf_model.data.procrooms import RoomSource
 
     return RoomSource(int(seed))
+
+
+def _check_no_pose_dir(what: str, pose_dir: str) -> None:
+    if pose_dir != POSE_DIR:
+        raise ValueError(f"{what} has no folder of poses, and {pose_dir!r} was named: leave out --pose-dir")
 
 
 def _is_bag(folder: Path) -> bool:

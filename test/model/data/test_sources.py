@@ -186,6 +186,16 @@ def test_bags_are_recognised_by_folder_and_by_file(tmp_path):
     assert isinstance(open_source(tmp_path / "bag" / "bag.mcap"), BagSource)
 
 
+def test_what_does_not_apply_is_refused(tmp_path):
+    write_bag(ListSource(FRAMES), tmp_path / "bag")
+    with pytest.raises(ValueError, match=r"bag has no folder of poses, and 'pose_refined' was named.*--pose-dir"):
+        open_source(tmp_path / "bag", pose_dir="pose_refined")
+    with pytest.raises(ValueError, match="rooms:3 has no folder of poses"):
+        open_source("rooms:3", pose_dir="pose_refined")
+    with pytest.raises(ValueError, match=r"rooms:3 has its own ground truth.*--labels"):
+        open_source("rooms:3", labels_dir=tmp_path)
+
+
 def test_a_procedural_room_is_a_source_whose_bag_is_exact(tmp_path):
     source = open_source("rooms:3")
     assert source.label_space == "scannet20"
