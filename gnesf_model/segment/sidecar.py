@@ -102,7 +102,7 @@ class Sidecar:
             stride=None
             if "stride" not in result
             else _positive("output: stride", result["stride"]),
-            labels=labels or _labels(data, onnx_file.stem),
+            labels=labels or _labels(data, path, onnx_file.stem),
         )
 
 
@@ -118,8 +118,11 @@ def _normalisation(source: dict[str, Any]) -> Normalisation:
     return Normalisation.make((high - low) / 255.0, low, mean, std, bgr)
 
 
-def _labels(data: dict[str, Any], network: str) -> LabelSpace:
-    """Label space of the channels, with the sidecar's own maps in place of the space's."""
+def _labels(data: dict[str, Any], sidecar: Path, network: str) -> LabelSpace:
+    """Label space of the channels, with the sidecar's own maps in place of the space's.
+
+    A relative path is looked for beside the sidecar first, then in the working directory.
+    """
     maps: dict[str, dict[str, str | None]] = dict(data.get("maps") or {})
     for target in ("nyu40", "scannet20"):
         if f"to_{target}" in data:
@@ -129,7 +132,9 @@ def _labels(data: dict[str, Any], network: str) -> LabelSpace:
         return LabelSpace.from_names(labels, network, maps)
     if not isinstance(labels, str):
         raise ValueError(f"labels is {labels!r}; expected a label space or a list of class names")
-    space = LabelSpace.load(labels)
+    beside = sidecar.parent / labels
+    is_file = beside.suffix in (".yaml", ".yml") and beside.is_file()
+    space = LabelSpace.load(beside if is_file else labels)
     if not maps:
         return space
     return LabelSpace(space.name, space.classes, space.first_id, maps, space.origin)

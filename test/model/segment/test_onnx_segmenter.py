@@ -10,6 +10,7 @@ import yaml
 
 from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.segment import argmax_labels, build_segmenter
+from gnesf_model.segment.sidecar import Sidecar
 
 pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 onnx = pytest.importorskip("onnx", reason="needs the extra 'dev', which writes the networks")
@@ -100,6 +101,20 @@ def test_probabilities_are_the_softmax_of_the_resampled_logits(tmp_path):
     assert not result.probabilities[2:].any(), "person has no place in ScanNet-20"
     assert result.labels == LabelSpace.load("scannet20")
     assert segmenter.providers == ["CPUExecutionProvider"]
+
+
+def test_a_label_space_beside_the_sidecar_is_found_from_anywhere(tmp_path, monkeypatch):
+    nets, elsewhere = tmp_path / "nets", tmp_path / "elsewhere"
+    for folder, names in ((nets, ("wall", "floor", "person")), (elsewhere, ("floor", "wall", "person"))):
+        folder.mkdir()
+        classes = [{"name": name, "color": [i, 0, 0], "kind": "other"} for i, name in enumerate(names)]
+        text = yaml.safe_dump({"name": "own", "classes": classes})
+        (folder / "own.yaml").write_text(text, encoding="utf-8")
+    path = network(nets, labels="own.yaml")
+    monkeypatch.chdir(elsewhere)
+    assert Sidecar.of(Path(path)).labels.names == ("wall", "floor", "person")
+    (nets / "own.yaml").unlink()
+    assert Sidecar.of(Path(path)).labels.names == ("floor", "wall", "person")
 
 
 def test_there_is_no_half_cell_shift(tmp_path):
