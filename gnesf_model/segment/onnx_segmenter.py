@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def _onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ImportError(
-            "ONNX networks need onnxruntime; install it with: pip install 'gnesf_ros[onnx]' "
+            f"ONNX networks need onnxruntime; install it with: {sys.executable} -m pip install onnxruntime "
             "(or onnxruntime-gpu for CUDA and TensorRT)"
         ) from error
     return onnxruntime

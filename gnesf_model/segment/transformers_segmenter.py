@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def _transformers() -> Any:
     except ImportError as error:
         raise ImportError(
             "networks by hub id or folder need the transformers library; install it with: "
-            "pip install 'gnesf_ros[transformers]'"
+            f"{sys.executable} -m pip install transformers safetensors"
         ) from error
     return transformers
 

@@ -1,5 +1,7 @@
 """ONNX networks with their sidecars: small ones made here, and two real ones where present."""
 
+import re
+import sys
 from pathlib import Path
 
 import cv2
@@ -115,6 +117,13 @@ def test_a_label_space_beside_the_sidecar_is_found_from_anywhere(tmp_path, monke
     assert Sidecar.of(Path(path)).labels.names == ("wall", "floor", "person")
     (nets / "own.yaml").unlink()
     assert Sidecar.of(Path(path)).labels.names == ("floor", "wall", "person")
+
+
+def test_without_onnxruntime_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
+    path = network(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=re.escape(f"{sys.executable} -m pip install onnxruntime")):
+        build_segmenter(path, device="cpu")
 
 
 def test_there_is_no_half_cell_shift(tmp_path):

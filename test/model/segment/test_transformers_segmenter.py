@@ -1,6 +1,8 @@
 """Checkpoints of the transformers library, made here with small random weights."""
 
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -251,3 +253,9 @@ def test_processor_values_which_are_wrong():
     ):
         with pytest.raises(ValueError, match=message):
             ImageProcessor.parse(values, "segformer", None)
+
+
+def test_without_transformers_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=re.escape(f"{sys.executable} -m pip install transformers safetensors")):
+        build_segmenter("owner/network", device="cpu")
