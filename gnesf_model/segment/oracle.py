@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from gnesf_model.device import single_thread
 from gnesf_model.labels import UNKNOWN, LabelMapping, LabelSpace
 from gnesf_model.resources import read_yaml
 from gnesf_model.segment.segmenter import STRIDE, Segmentation, check_rgb
@@ -52,6 +53,7 @@ class OracleSegmenter:
         self._matrix = torch.from_numpy(mapping.matrix)
         self._is_dynamic = torch.from_numpy(own.of_kind("dynamic"))
 
+    @single_thread()
     def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
         """Segmentation (see there) of the image taken at `stamp_ns`, in nanoseconds.
 
