@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -173,8 +174,22 @@ def test_commands_of_the_command_line_exist():
     from gnesf_model.cli import COMMANDS
 
     for module, _ in COMMANDS.values():
-        if module == "gnesf_ros.demo" and module not in modules():
-            pytest.skip("the demonstration is not written yet")
         assert module in modules()
         names = {n.name for n in ast.parse(modules()[module].read_text(encoding="utf-8")).body if hasattr(n, "name")}
         assert {"add_arguments", "run"} <= names, module
+
+
+def test_package_xml_names_the_ros_packages_that_are_used():
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    declared = {element.text for element in manifest if element.tag in ("depend", "exec_depend")}
+    used = {i.split(".")[0] for m in modules() for i, _ in imports(m) if is_ros(i.split(".")[0])} - {"gnesf_msgs"}
+    for path in (ROOT / "launch").glob("*.py"):
+        used |= {n.value.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if is_package(n)}
+    assert used - {"gnesf_ros"} <= declared
+    messages = {name for name in declared if name.endswith(("_msgs", "_srvs", "_interfaces"))}
+    assert messages <= used, "declared and used nowhere"
+
+
+def is_package(node: ast.AST) -> bool:
+    """Whether it is the argument package="name" of a launch file's Node."""
+    return isinstance(node, ast.keyword) and node.arg == "package" and isinstance(node.value, ast.Constant)
