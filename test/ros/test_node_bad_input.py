@@ -185,6 +185,10 @@ def test_encodings_that_are_accepted_are_listed_in_the_log(bench: Bench) -> None
     bench.node.wait_for_log("accepted are 16UC1, mono16, 32FC1")
 
 
+def test_the_remedy_for_depth_of_another_size_is_in_the_log(bench: Bench) -> None:
+    bench.node.wait_for_log("register depth to colour")
+
+
 def test_parameters_cannot_be_changed_and_the_answer_says_why(bench: Bench) -> None:
     from rclpy.parameter import Parameter
 
