@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
+
+_SCIENTIFIC = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)
 
 
 def option(
@@ -148,7 +151,12 @@ class KeyframeConfig(Section):
     min_rotation_deg: float = option(
         15.0, "A frame turned this far from the last keyframe becomes one, degrees.", low=0.0, high=180.0
     )
-    window: int = option(9, "Keyframes kept in the sliding window.", low=1, high=64)
+    window: int = option(
+        9,
+        "Keyframes kept in the sliding window, for the neural field; the map itself remembers every vote.",
+        low=1,
+        high=64,
+    )
 
 
 @dataclass(frozen=True)
@@ -184,8 +192,15 @@ class VolumeConfig(Section):
         2.0, "Surface is reported where voxels were measured at least this often.", low=0.0, high=1000.0
     )
     max_map_memory_mb: float = option(
-        4096.0, "Memory that voxels may take, MB; frames that would need more are dropped.", low=16.0
+        4096.0, "Memory that voxels may take, MB; frames that would need more are dropped.", low=16.0, high=1e7
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_depth_m >= self.max_depth_m:
+            raise ValueError(
+                f"min_depth_m is {self.min_depth_m} and max_depth_m {self.max_depth_m}, expected the first to be less"
+            )
 
 
 @dataclass(frozen=True)
@@ -280,12 +295,15 @@ class Config(Section):
         wrapped = [v for v in tree.values() if isinstance(v, dict) and "ros__parameters" in v]
         if len(wrapped) > 1:
             raise ValueError(f"{path} configures {len(wrapped)} nodes, expected one")
+        if wrapped and len(tree) > 1:
+            raise ValueError(f"{path} has {sorted(map(str, tree))} side by side: put all below ros__parameters")
         if wrapped:
             inner = wrapped[0]["ros__parameters"]
             if inner is not None and not isinstance(inner, dict):
                 raise ValueError(f"{path}: ros__parameters is {inner!r}, expected a mapping of settings")
             tree = dict(inner or {})
-            tree.pop("use_sim_time", None)  # rclpy's own
+            for name in ("use_sim_time", "start_type_description_service", "qos_overrides"):
+                tree.pop(name, None)  # rclpy's own
         return cls.from_flat({**_flatten(tree), **(overrides or {})})
 
     def to_flat(self) -> dict[str, Any]:
@@ -305,10 +323,17 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"setting {item!r} has no '=', expected key=value, e.g. volume.voxel_size_m=0.05")
         try:
-            overrides[name.strip()] = yaml.safe_load(text) if text else ""
+            overrides[name.strip()] = _number(yaml.safe_load(text)) if text else ""
         except yaml.YAMLError as error:
             raise ValueError(f"the value of {item!r} is not valid YAML: {error}") from error
     return overrides
+
+
+def _number(value: Any) -> Any:
+    """A text such as 1e-3, which YAML 1.1 does not take for a number, as one."""
+    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        return float(value)
+    return value
 
 
 def _walk(cls: type, prefix: str) -> Iterator[Option]:

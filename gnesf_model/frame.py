@@ -7,6 +7,7 @@ reason (`FrameDropped`) so that bad input is counted instead of mapped.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,13 @@ class FrameDropped(ValueError):
 
     Attributes:
         reason: short snake_case name under which the drop is counted, e.g. ``no_pose``.
+        segmentation: what the segmenter said of the image, where it came that far.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, segmentation: Any = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.segmentation = segmentation
 
 
 @dataclass(frozen=True)

@@ -48,28 +48,18 @@ class LabelClass:
                 "(quote names such as 'no' or '1' in YAML)"
             )
         if not _is_int(self.id) or not 0 <= self.id < UNKNOWN:
-            raise ValueError(
-                f"class '{self.name}': id is {self.id!r}; expected an integer in 0..{UNKNOWN - 1}"
-            )
+            raise ValueError(f"class '{self.name}': id is {self.id!r}; expected an integer in 0..{UNKNOWN - 1}")
         if self.kind not in KINDS:
-            raise ValueError(
-                f"class '{self.name}': kind is {self.kind!r}; expected one of {', '.join(KINDS)}"
-            )
+            raise ValueError(f"class '{self.name}': kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
         color = self.color
         if (
             not isinstance(color, (tuple, list))
             or len(color) != 3
             or not all(_is_int(value) and 0 <= value <= 255 for value in color)
         ):
-            raise ValueError(
-                f"class '{self.name}': color is {color!r}; expected three integers in 0..255"
-            )
-        if not isinstance(self.aliases, (tuple, list)) or not all(
-            isinstance(alias, str) for alias in self.aliases
-        ):
-            raise ValueError(
-                f"class '{self.name}': aliases is {self.aliases!r}; expected a list of texts"
-            )
+            raise ValueError(f"class '{self.name}': color is {color!r}; expected three integers in 0..255")
+        if not isinstance(self.aliases, (tuple, list)) or not all(isinstance(alias, str) for alias in self.aliases):
+            raise ValueError(f"class '{self.name}': aliases is {self.aliases!r}; expected a list of texts")
         object.__setattr__(self, "color", tuple(int(value) for value in color))
         object.__setattr__(self, "aliases", tuple(self.aliases))
 
@@ -94,9 +84,7 @@ class LabelSpace:
     name: str
     classes: tuple[LabelClass, ...]
     first_id: int = 0
-    maps: Mapping[str, Mapping[str, str | None]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    maps: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, compare=False, repr=False)
     origin: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -104,8 +92,7 @@ class LabelSpace:
         where = f"label space '{self.name}'" + (f" ({self.origin})" if self.origin else "")
         if not 1 <= len(self.classes) <= UNKNOWN:
             raise ValueError(
-                f"{where} has {len(self.classes)} classes; expected 1 to {UNKNOWN} "
-                f"({UNKNOWN} means unknown)"
+                f"{where} has {len(self.classes)} classes; expected 1 to {UNKNOWN} ({UNKNOWN} means unknown)"
             )
         if not _is_int(self.first_id) or self.first_id not in (0, 1):
             raise ValueError(f"{where}: first_id is {self.first_id!r}; expected 0 or 1")
@@ -167,9 +154,7 @@ class LabelSpace:
         for index, entry in enumerate(self.classes):
             if entry.name.lower() == wanted:
                 return index
-        raise ValueError(
-            f"label space '{self.name}' has no class '{name}'{_suggest(str(name), self.names)}"
-        )
+        raise ValueError(f"label space '{self.name}' has no class '{name}'{_suggest(str(name), self.names)}")
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> LabelSpace:
@@ -208,9 +193,7 @@ class LabelSpace:
             return cls(data["name"], tuple(classes), data.get("first_id", 0), maps, origin)
         except ValueError as error:
             message = str(error)
-            raise ValueError(
-                message if origin and origin in message else where + message
-            ) from error
+            raise ValueError(message if origin and origin in message else where + message) from error
 
     @classmethod
     def from_names(
@@ -300,9 +283,7 @@ class LabelMapping:
         )
 
     @classmethod
-    def _declared(
-        cls, source: LabelSpace, target: LabelSpace, mapping: Mapping[str, str | None]
-    ) -> LabelMapping:
+    def _declared(cls, source: LabelSpace, target: LabelSpace, mapping: Mapping[str, str | None]) -> LabelMapping:
         matrix = np.zeros((len(target), len(source)), dtype=np.float32)
         for source_name, target_name in mapping.items():
             if target_name is None:
@@ -358,12 +339,8 @@ def _check_maps(maps: Any) -> dict[str, dict[str, str | None]]:
         raise ValueError(f"maps is {maps!r}; expected {{target space: {{class: target class}}}}")
     for target, mapping in maps.items():
         if not isinstance(target, str) or not isinstance(mapping, Mapping):
-            raise ValueError(
-                f"maps: {target!r}: {mapping!r}; expected {{source class: target class or null}}"
-            )
+            raise ValueError(f"maps: {target!r}: {mapping!r}; expected {{source class: target class or null}}")
         for source, value in mapping.items():
             if not isinstance(source, str) or not (value is None or isinstance(value, str)):
-                raise ValueError(
-                    f"maps: {target}: {source!r}: {value!r}; expected class names or null"
-                )
+                raise ValueError(f"maps: {target}: {source!r}: {value!r}; expected class names or null")
     return {target: dict(mapping) for target, mapping in maps.items()}

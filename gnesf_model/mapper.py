@@ -264,8 +264,8 @@ class SemanticMapper:
             f", at {np.median(measured):.4g} m in the median" if len(measured) else ""
         )
         return (
-            f"no pixel shows something at rest between {volume.min_depth_m} and {volume.max_depth_m} m ({found}): check "
-            "input.depth_unit_m, volume.min_depth_m, volume.max_depth_m and what is in front of the lens"
+            f"no pixel shows something at rest between {volume.min_depth_m} and {volume.max_depth_m} m ({found}): "
+            "check input.depth_unit_m, volume.min_depth_m, volume.max_depth_m and what is in front of the lens"
         )
 
     def _vote(self, frame: Frame, segmentation: Segmentation, view: DepthView, observation: Observation) -> None:

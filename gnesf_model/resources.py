@@ -69,6 +69,5 @@ def check_keys(data: Any, required: set[str], optional: set[str], where: str = "
     unknown = {str(key) for key in data} - required - optional
     if unknown:
         raise ValueError(
-            f"{where}unknown field {', '.join(sorted(unknown))}; "
-            f"expected {', '.join(sorted(required | optional))}"
+            f"{where}unknown field {', '.join(sorted(unknown))}; expected {', '.join(sorted(required | optional))}"
         )

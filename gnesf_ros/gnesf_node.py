@@ -7,6 +7,7 @@ from gnesf_msgs.msg import MapperStatus
 from rclpy.clock import Clock, ClockType
 
 from gnesf_model.build import build_mapper
+from gnesf_model.config import Config
 from gnesf_ros import log_bridge, stamps
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
@@ -19,6 +20,18 @@ NAME = "gnesf"
 """Of the node, and so of its private topics, unless it is remapped."""
 _POLL_S = 0.05
 _DIAGNOSTICS_S = 1.0
+
+
+def refuse_without_effect(config: Config) -> None:
+    """Raise ValueError for settings that say something to `gnesf map`, but nothing to the node."""
+    for name in ("color_topic", "camera_info_topic", "depth_topic", "pose_topic"):
+        if topic := getattr(config.input, name):
+            raise ValueError(
+                f"input.{name} is {topic!r}, which chooses a topic of a bag: for the node, remap its input or use the "
+                f"launch argument {name}:={topic}"
+            )
+    if config.geometry == "depth" and not config.node.use_depth:
+        raise ValueError("node.use_depth is false, but geometry: depth needs the depth image")
 
 
 class GnesfNode:
@@ -37,6 +50,7 @@ class GnesfNode:
     def __init__(self) -> None:
         self.node = node = rclpy.create_node(NAME)
         config = declare_parameters(node)
+        refuse_without_effect(config)
         logger = node.get_logger()
         self._log_bridge = log_bridge.install(logger)
         mapper = build_mapper(config)

@@ -224,7 +224,8 @@ class FrameInput:
         self._held.clear()
 
     def _log_pose_source(self, source: str) -> None:
-        self._node.get_logger().info(f"poses come from {source} ({self.topics[source].name})")
+        whose = f", as those of {self._config.input.pose_frame} (input.pose_frame)" if source == "pose" else ""
+        self._node.get_logger().info(f"poses come from {source} ({self.topics[source].name}){whose}")
 
     def _recording_ended(self) -> bool:
         """Whether all is quiet, so that what still waits waits in vain."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from gnesf_model.frame import Frame
+from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.mapper import MapUpdate, SemanticMapper
 from gnesf_ros.publishers import Publishers
 
@@ -74,7 +74,13 @@ class Mapping:
             FrameDropped: the frame could not be used.
         """
         start = time.monotonic()
-        update = self._mapper.integrate(frame)
+        try:
+            update = self._mapper.integrate(frame)
+        except FrameDropped as drop:
+            # A frame that cannot be mapped still shows what its segmenter sees.
+            if drop.segmentation is not None:
+                self._publishers.frame(frame, drop.segmentation, self._color_frame())
+            raise
         integrated = time.monotonic()
         self._publishers.frame(frame, update.segmentation, self._color_frame())
         stages = {
@@ -91,6 +97,8 @@ class Mapping:
         state = self.state
         if state.processed == self._cloud_processed or now < self._cloud_due_s or not self._publishers.cloud_wanted:
             return
+        # Set first: a cloud that fails is tried again after the period, not at once.
+        self._cloud_due_s = now + self._cloud_period_s
         self._publishers.cloud(self._mapper.surface(), state.stamp_ns)
         self._cloud_processed = state.processed
         done = time.monotonic()

@@ -115,15 +115,15 @@ class Worker:
                 frame = self._waiting.popleft() if self._waiting else None
                 self._busy, self._since_s = frame is not None, time.monotonic()
             if frame is None:
-                self._guarded(self._idle)
+                self._guarded(self._idle, lost="")
                 continue
             self._guarded(self._process, frame)
             with self._changed:
                 self._busy = False
-            self._guarded(self._finished)
+            self._guarded(self._finished, lost="")
 
-    def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Run a part of the loop, counting what goes wrong in it."""
+    def _guarded(self, action: Callable[..., None], *arguments: Any, lost: str = ", the frame is lost") -> None:
+        """Run a part of the loop, counting what goes wrong in it; `lost` is empty where no frame is at stake."""
         try:
             action(*arguments)
         except FrameDropped as error:
@@ -132,9 +132,10 @@ class Worker:
         except Exception as error:  # the node stays alive whatever a frame or a model does
             if self._stopping or not self._alive():
                 return
-            with self._changed:
-                self._count("internal_error", f"{type(error).__name__}: {error}")
-            self._logger.error(f"internal error, the frame is lost:\n{traceback.format_exc()}")
+            if lost:
+                with self._changed:
+                    self._count("internal_error", f"{type(error).__name__}: {error}")
+            self._logger.error(f"internal error{lost}:\n{traceback.format_exc()}")
 
     def _count(self, reason: str, message: str) -> None:
         self._drops[reason] += 1

@@ -20,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the bag; must not exist")
     parser.add_argument("--pose-dir", default="pose", metavar="NAME", help="folder of poses (default pose)")
     parser.add_argument("--labels", metavar="DIR", help="ground truth label images of the recording")
-    parser.add_argument(
-        "--labels-out", metavar="DIR", help="write ground truth as <stamp_ns>.png, for oracle:DIR"
-    )
+    parser.add_argument("--labels-out", metavar="DIR", help="write ground truth as <stamp_ns>.png, for oracle:DIR")
     parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="file format")
     parser.add_argument(
         "--depth-encoding",
@@ -37,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
         help="pose of the optical frame in base_link, for a tilted camera",
     )
-    parser.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="key=value", help="one setting"
-    )
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="key=value", help="one setting")
 
 
 def run(arguments: argparse.Namespace) -> int:

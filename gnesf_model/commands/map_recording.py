@@ -25,7 +25,7 @@ from gnesf_model.evaluation.confusion import Confusion
 from gnesf_model.evaluation.labelled_points import load_labelled_points
 from gnesf_model.evaluation.mapping_run import MappingRun, map_scores, run_mapping
 from gnesf_model.frame import Frame
-from gnesf_model.labels import LabelSpace
+from gnesf_model.labels import LabelMapping, LabelSpace
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.visualization.images import save
@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--geometry", choices=("depth", "rgb"), help="where surfaces come from")
     parser.add_argument("--voxel-size", type=float, metavar="M", help="edge of a voxel, m")
     parser.add_argument(
-        "--labels", metavar="DIR|NPZ", help="ground truth: label images, or a point set with xyz and label"
+        "--labels",
+        metavar="DIR|NPZ",
+        help="ground truth: label images, or a point set with xyz and label (ScanNet-20 unless SOURCE says otherwise)",
     )
     parser.add_argument("--pose-dir", default="pose", metavar="NAME", help="folder of poses (default pose)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, as config/gnesf.yaml")
@@ -81,8 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise OSError(text) from error
     oracle = _Oracle(source, config) if config.segmenter.model == "oracle" else None
     mapper = build_mapper(config, oracle.segmenter if oracle else None)
-    if points is not None:  # classes that the map does not have are refused before the work, not after
-        Confusion(mapper.labels).add(points[1], points[1])
+    if points is not None:  # what cannot be compared is refused before the work, not after
+        own = LabelSpace.load(source.label_space or "scannet20")
+        Confusion(own).add(points[1], points[1])
+        points = points[0], LabelMapping.between(own, mapper.labels).lookup[points[1]]
     done = map_recording(source, mapper, oracle.look if oracle else lambda frame: None)
     if oracle:
         oracle.remember(done.kept)

@@ -136,6 +136,24 @@ def _read_array(archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
+def agreement(
+    points: np.ndarray, labels: np.ndarray, other_points: np.ndarray, other_labels: np.ndarray
+) -> tuple[float, float]:
+    """How alike two labelled clouds are that should be the same but for rounding.
+
+    Returns:
+        Share of the larger cloud's points that have one of the other within 1 mm, and share of those with equal labels.
+    """
+    if len(points) < len(other_points):
+        points, labels, other_points, other_labels = other_points, other_labels, points, labels
+    if not len(other_points):
+        return 0.0, 0.0
+    distance, index = cKDTree(other_points).query(points)
+    near = distance < 1e-3
+    equal = labels[near] == other_labels[index[near]]
+    return float(near.mean()), float(equal.mean()) if near.any() else 0.0
+
+
 def _merge(keys: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sorted distinct keys (N,) and the sums (N, 4) of the rows that share one."""
     keys, inverse = np.unique(keys, return_inverse=True)

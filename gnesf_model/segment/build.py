@@ -56,7 +56,10 @@ def build_segmenter(
     if kind == "oracle":
         folder = rest or labels_dir
         if not folder:
-            raise ValueError("the segmenter 'oracle' needs a folder of label images; write oracle:DIR")
+            raise ValueError(
+                "segmenter.model names no network: give an ONNX file, a checkpoint folder or a hub id, or write "
+                "oracle:DIR for label images by stamp"
+            )
         source = LabelFolder(folder, own)
         return OracleSegmenter(source, source.labels, target, device=torch_device(device))
     path = Path(spec).expanduser()

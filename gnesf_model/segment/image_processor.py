@@ -45,9 +45,7 @@ class ImageProcessor:
         return rows, columns
 
     @classmethod
-    def parse(
-        cls, values: dict[str, Any], model_type: str, input_size: tuple[int, int] | None
-    ) -> ImageProcessor:
+    def parse(cls, values: dict[str, Any], model_type: str, input_size: tuple[int, int] | None) -> ImageProcessor:
         """From the values of preprocessor_config.json.
 
         Args:

@@ -66,9 +66,7 @@ class OracleSegmenter:
         try:
             image = self._source(int(stamp_ns))
         except KeyError as error:
-            raise ValueError(
-                f"the oracle has no labels for stamp_ns {stamp_ns}: {error.args[0]}"
-            ) from None
+            raise ValueError(f"the oracle has no labels for stamp_ns {stamp_ns}: {error.args[0]}") from None
         fractions = self._fractions(image, height, width, stamp_ns)
         dynamic = fractions[self._is_dynamic].sum(dim=0)
         probabilities = torch.einsum("ts,shw->thw", self._matrix, fractions)
@@ -93,9 +91,9 @@ class OracleSegmenter:
         inside = functional.pad(torch.ones(1, 1, height, width), pad)
         fractions = torch.zeros(len(self._own), -(-height // STRIDE), -(-width // STRIDE))
         if len(present):
-            share = functional.avg_pool2d(
-                functional.pad(one_hot[None], pad), STRIDE
-            ) / functional.avg_pool2d(inside, STRIDE)
+            share = functional.avg_pool2d(functional.pad(one_hot[None], pad), STRIDE) / functional.avg_pool2d(
+                inside, STRIDE
+            )
             fractions[torch.from_numpy(present.astype(np.int64))] = share[0]
         return fractions
 
@@ -136,8 +134,7 @@ class LabelFolder:
         path = self._files.get(stamp_ns)
         if path is None:
             raise KeyError(
-                f"{self.folder} has {len(self._files)} label images, stamps {min(self._files)} to "
-                f"{max(self._files)}"
+                f"{self.folder} has {len(self._files)} label images, stamps {min(self._files)} to {max(self._files)}"
             )
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if image is None:
@@ -147,10 +144,7 @@ class LabelFolder:
     def _read_space(self) -> LabelSpace:
         path = self.folder / CLASSES_FILE
         if not path.is_file():
-            raise OSError(
-                f"{path} does not exist; write 'labels: scannet20' (the label space of the "
-                "images) into it"
-            )
+            raise OSError(f"{path} does not exist; write 'labels: scannet20' (the label space of the images) into it")
         data = read_yaml(path)
         if isinstance(data, dict) and set(data) == {"labels"}:
             data = data["labels"]

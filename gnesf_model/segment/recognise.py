@@ -48,9 +48,7 @@ def not_recognised(network: str, names: Sequence[str]) -> ValueError:
 
 def _differences(space: LabelSpace, names: Sequence[str]) -> list[int]:
     return [
-        index
-        for index, (entry, name) in enumerate(zip(space.classes, names, strict=True))
-        if not _matches(entry, name)
+        index for index, (entry, name) in enumerate(zip(space.classes, names, strict=True)) if not _matches(entry, name)
     ]
 
 

@@ -90,18 +90,12 @@ class Sidecar:
             normalisation=_normalisation(source),
             size=fixed,
             multiple_of=_positive("input: multiple_of", source.get("multiple_of", 1)),
-            process_size=None
-            if process_size is None
-            else _size("process_size", process_size, "[height, width]"),
+            process_size=None if process_size is None else _size("process_size", process_size, "[height, width]"),
             output_name=_text("output: name", result["name"]),
             output_layout=_one_of("output: layout", result["layout"], _LAYOUTS),
-            probabilities=_one_of(
-                "output: kind", result.get("kind", "logits"), ("logits", "probabilities")
-            )
+            probabilities=_one_of("output: kind", result.get("kind", "logits"), ("logits", "probabilities"))
             == "probabilities",
-            stride=None
-            if "stride" not in result
-            else _positive("output: stride", result["stride"]),
+            stride=None if "stride" not in result else _positive("output: stride", result["stride"]),
             labels=labels or _labels(data, path, onnx_file.stem),
         )
 
@@ -150,9 +144,7 @@ def _by_name(key: str, mapping: Any, target: LabelSpace) -> dict[str, str | None
             index = value - target.first_id
             if not 0 <= index < len(target):
                 last = len(target) - 1 + target.first_id
-                raise ValueError(
-                    f"{key}: {source}: {value}; expected a number in {target.first_id}..{last}"
-                )
+                raise ValueError(f"{key}: {source}: {value}; expected a number in {target.first_id}..{last}")
             value = target.names[index]
         elif value is not None:
             value = target.names[target.index(value)]

@@ -15,9 +15,7 @@ _ROOM_PX = (640, 520)
 _LOOK_DOWN_DEG = 50.0
 
 
-def overview(
-    mapper: SemanticMapper, surface: LabelledPoints, frames: list[Frame], title: str
-) -> np.ndarray:
+def overview(mapper: SemanticMapper, surface: LabelledPoints, frames: list[Frame], title: str) -> np.ndarray:
     """Picture (H, 1280, 3) of a finished map.
 
     Args:
@@ -72,12 +70,15 @@ def _viewpoint(surface: LabelledPoints, frames: list[Frame]) -> tuple[Camera, np
     low, high = np.percentile(points, [1, 99], axis=0)
     centre = (low + high) / 2
     radius = float(np.linalg.norm(high - low)) / 2 + 0.5
-    width, height = _ROOM_PX
-    focal = 1.1 * height
-    distance = radius * focal / (height / 2)
+    distance = 3 * radius
     world_T_cam[:3, 3] = centre - distance * z
-    camera = Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
-    return camera, world_T_cam, distance + 2 * radius
+    # The image frames what is there, but for stray points.
+    width, height = _ROOM_PX
+    seen = (points - world_T_cam[:3, 3]) @ world_T_cam[:3, :3]
+    low, high = np.percentile(seen[:, :2] / seen[:, 2:], [1, 99], axis=0)
+    focal = 0.85 * float(min(np.array(_ROOM_PX) / np.maximum(high - low, 1e-3)))
+    cx, cy = (np.array(_ROOM_PX) - 1) / 2 - focal * (low + high) / 2
+    return Camera(width, height, focal, focal, float(cx), float(cy)), world_T_cam, distance + 2 * radius
 
 
 def sample_frames(frames: list[Frame], number: int = 4) -> list[Frame]:

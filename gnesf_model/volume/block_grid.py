@@ -25,6 +25,10 @@ class MapFull(RuntimeError):
     """The blocks that a frame needs do not fit the memory given to the map."""
 
 
+class OutOfReach(ValueError):
+    """A pose or a range for which there are no block coordinates, or too many blocks."""
+
+
 class BlockGrid:
     """Allocates, finds and enumerates voxel blocks.
 
@@ -93,10 +97,10 @@ class BlockGrid:
 
         Raises:
             MapFull: the new blocks do not fit; nothing is changed then.
-            ValueError: a coordinate is out of range.
+            OutOfReach: a coordinate is out of range.
         """
         if coords.numel() and int(coords.abs().max()) >= COORDINATE_LIMIT:
-            raise ValueError(
+            raise OutOfReach(
                 f"block coordinate {int(coords.abs().max())} is beyond {COORDINATE_LIMIT}: the pose is "
                 f"further than {COORDINATE_LIMIT * self.block_size_m / 1000:.0f} km from the map's origin"
             )

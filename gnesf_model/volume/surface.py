@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
+from gnesf_model.volume.block_grid import SIDE_VOX, VOXELS, BlockGrid
 
 _CHUNK_BLOCKS = 2048
 """Blocks worked on at a time: bounds the scratch memory at about 50 MB."""
@@ -143,7 +143,7 @@ def at_surface(grid: BlockGrid, slots: torch.Tensor) -> torch.Tensor:
         low, high = line.narrow(axis, 0, SIDE_VOX + 1), line.narrow(axis, 1, SIDE_VOX + 1)
         crossed = _crosses(low, high)
         flags |= crossed.narrow(axis, 0, SIDE_VOX) | crossed.narrow(axis, 1, SIDE_VOX)
-    return flags.view(len(slots), -1)
+    return flags.view(len(slots), VOXELS)
 
 
 def _known(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> torch.Tensor:

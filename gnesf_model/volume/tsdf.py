@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import invert, pixel_rays
-from gnesf_model.volume.block_grid import BlockGrid
+from gnesf_model.volume.block_grid import BlockGrid, OutOfReach
 
 _MAX_STRIDE_PX = 4
 """At most every fourth row and column of a depth image allocates: 4 px at 5 m and f = 525 px are 4 cm."""
@@ -114,7 +114,7 @@ class TsdfVolume:
         """Rows (N,) of the blocks within the truncation distance of the measured surface.
 
         Raises:
-            MapFull, ValueError: as `BlockGrid.allocate`.
+            MapFull, OutOfReach: as `BlockGrid.allocate`.
         """
         stride = self._stride(view.camera)
         depth = view.depth[stride // 2 :: stride, stride // 2 :: stride].reshape(-1)
@@ -189,7 +189,7 @@ class TsdfVolume:
         low, high = blocks.min(axis=0) - 1, blocks.max(axis=0) + 2
         shape = tuple((high - low).tolist())
         if math.prod(shape) > _MAX_BOX_BLOCKS:
-            raise ValueError(
+            raise OutOfReach(
                 f"a view to {self.max_depth_m} m touches a box of {shape} blocks of "
                 f"{self.grid.block_size_m} m, at most {_MAX_BOX_BLOCKS} blocks are expected: lower "
                 "volume.max_depth_m or raise volume.voxel_size_m"

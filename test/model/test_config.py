@@ -49,7 +49,7 @@ def test_unknown_names_are_refused_with_the_nearest(name, nearest):
         ("volume.voxel_size_m", True, r"type float"),
         ("volume.voxel_size_m", 0.001, r"0\.001, expected 0\.005 to 1\.0"),
         ("volume.voxel_size_m", float("nan"), "NaN"),
-        ("volume.max_map_memory_mb", 1.0, "at least 16"),
+        ("volume.max_map_memory_mb", 1.0, "16.0 to 10000000.0"),
         ("keyframes.window", 9.0, r"keyframes\.window.*type int"),
         ("keyframes.window", True, "type int"),
         ("keyframes.window", 65, "1 to 64"),
@@ -130,3 +130,26 @@ def test_overrides_are_yaml():
 def test_malformed_overrides_are_refused(item, text):
     with pytest.raises(ValueError, match=text):
         parse_overrides([item])
+
+
+def test_a_range_of_depths_must_not_be_empty():
+    with pytest.raises(ValueError, match="min_depth_m is 6.0 and max_depth_m 5.0"):
+        Config.from_flat({"volume.min_depth_m": 6})
+
+
+def test_small_numbers_as_yaml_1_1_reads_them_and_endless_ones():
+    assert parse_overrides(["input.depth_unit_m=1e-3", "segmenter.model=nets/1e-3.onnx"]) == {
+        "input.depth_unit_m": 0.001,
+        "segmenter.model": "nets/1e-3.onnx",
+    }
+    with pytest.raises(ValueError, match="max_map_memory_mb is inf"):
+        Config.from_flat({"volume.max_map_memory_mb": float("inf")})
+
+
+def test_settings_beside_ros_parameters_are_not_overlooked(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    volume: {voxel_size_m: 0.05}\nvolume: {voxel_sise_m: 0.1}\n")
+    with pytest.raises(ValueError, match="put all below ros__parameters"):
+        Config.load(path)
+    path.write_text("/**:\n  ros__parameters:\n    use_sim_time: true\n    qos_overrides: {/a: {depth: 3}}\n")
+    assert Config.load(path) == Config()

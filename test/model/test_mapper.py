@@ -66,7 +66,7 @@ def test_surface_lies_on_the_room(room, mapped):
     voxel = mapper.grid.voxel_size_m
     assert len(points) > 10_000
     assert distance.median() < 0.1 * voxel
-    assert distance.quantile(0.95) < 0.4 * voxel
+    assert distance.quantile(0.95) < 0.5 * voxel
 
 
 def test_tsdf_near_the_surface_is_the_analytic_distance(room, mapped):
@@ -348,3 +348,37 @@ def test_frames_of_the_same_size_need_no_more_than_the_config(frames):
     update = mapper.integrate(odd)
     assert update.keyframe is not None
     assert mapper.votes.count > 1000
+
+
+def test_a_view_in_which_nothing_is_measured_is_dropped_by_name(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    covered = replace(frames[0], depth=np.zeros_like(frames[0].depth))
+    millimetres = replace(frames[0], depth=frames[0].depth * 1000)
+    for first in (True, False):
+        for frame, text in ((covered, "0 pixels are measured"), (millimetres, "input.depth_unit_m")):
+            with pytest.raises(FrameDropped, match=text) as drop:
+                mapper.integrate(frame)
+            assert drop.value.reason == "no_depth"
+            assert drop.value.segmentation is not None, "the node still publishes what the segmenter sees"
+        if first:
+            assert mapper.grid.count == mapper.frames == 0
+            mapper.integrate(frames[1])
+            before = [t.clone() for t in state(mapper)]
+    assert mapper.frames == 1
+    for a, b in zip(before, state(mapper), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.gpu
+def test_cpu_and_cuda_give_the_same_map(frames):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    clouds = []
+    for device in ("cpu", "cuda"):
+        mapper = SemanticMapper(replace(CONFIG, device=device), Oracle(frames))
+        for frame in frames[:20]:
+            mapper.integrate(frame)
+        clouds.append(mapper.surface())
+    near = nearest_labels(clouds[0].points, clouds[1].points, clouds[1].labels, 1e-3)
+    assert abs(len(clouds[0].points) - len(clouds[1].points)) < 0.01 * len(clouds[0].points)
+    assert (near == clouds[0].labels).mean() > 0.99

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gnesf_model.evaluation import labelled_points
-from gnesf_model.evaluation.labelled_points import PointCollector, load_labelled_points, nearest_labels
+from gnesf_model.evaluation.labelled_points import PointCollector, agreement, load_labelled_points, nearest_labels
 from gnesf_model.frame import Camera, Frame
 from gnesf_model.geometry import pose_from_quaternion
 from gnesf_model.labels import UNKNOWN
@@ -231,3 +231,15 @@ def test_nearest_labels_equal_a_slow_search():
     distance = np.linalg.norm(points[:, None] - surface, axis=2)
     expected = np.where(distance.min(axis=1) <= 0.1, labels[distance.argmin(axis=1)], 255)
     np.testing.assert_array_equal(nearest_labels(points, surface, labels, 0.1), expected)
+
+
+def test_agreement_of_clouds():
+    points = np.random.default_rng(0).uniform(0, 1, (1000, 3))
+    labels = np.arange(1000).astype(np.uint8) % 5
+    assert agreement(points, labels, points + 1e-4, labels) == (1.0, 1.0)
+    near, equal = agreement(points, labels, points[:800], labels[:800])
+    assert abs(near - 0.8) < 0.01 and equal == 1.0
+    changed = labels.copy()
+    changed[:100] = 9
+    assert agreement(points, labels, points, changed) == (1.0, 0.9)
+    assert agreement(points, labels, points[:0], labels[:0]) == (0.0, 0.0)
