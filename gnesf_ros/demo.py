@@ -70,7 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="all: every frame is mapped, the player waits; newest: as on a robot (default all)",
     )
-    parser.add_argument("--rate", type=float, default=1.0, help="1: as recorded; 0: as fast as it maps (default 1)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=1.0,
+        help="1: as recorded; 0: as fast as it maps, and then the latency is that of the images that wait (default 1)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
