@@ -75,7 +75,7 @@ def _viewpoint(surface: LabelledPoints, frames: list[Frame]) -> tuple[Camera, np
     # The image frames what is there, but for stray points.
     width, height = _ROOM_PX
     seen = (points - world_T_cam[:3, 3]) @ world_T_cam[:3, :3]
-    low, high = np.percentile(seen[:, :2] / seen[:, 2:], [1, 99], axis=0)
+    low, high = np.percentile(seen[:, :2] / seen[:, 2:], [2, 98], axis=0)
     focal = 0.85 * float(min(np.array(_ROOM_PX) / np.maximum(high - low, 1e-3)))
     cx, cy = (np.array(_ROOM_PX) - 1) / 2 - focal * (low + high) / 2
     return Camera(width, height, focal, focal, float(cx), float(cy)), world_T_cam, distance + 2 * radius
