@@ -152,5 +152,5 @@ def test_wrong_folders(tmp_path):
     (tmp_path / "7.png").write_bytes(b"not a picture")
     with pytest.raises(OSError, match=r"cannot read the label image .*7\.png"):
         LabelFolder(tmp_path)(7)
-    with pytest.raises(ValueError, match="needs a folder"):
+    with pytest.raises(ValueError, match="segmenter.model names no network"):
         build_segmenter("oracle")
