@@ -277,8 +277,7 @@ class SemanticMapper:
         surface &= distance <= self.truncation_m
         block, voxel = surface.nonzero(as_tuple=True)
         slot = slots[block]
-        place = self.grid.coords[slot].double() * self.grid.block_size_m
-        place = place + (self.grid.offsets_vox[voxel].double() + 0.5) * self.grid.voxel_size_m
+        place = self.grid.positions(slot, voxel)
         cam_T_world = torch.from_numpy(invert(frame.world_T_cam)).to(self.device)
         pixels, depth = project(transform(cam_T_world, place).float(), frame.camera)
         u = pixels[:, 0].round().long().clamp(0, frame.camera.width - 1)

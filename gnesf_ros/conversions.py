@@ -14,6 +14,7 @@ from gnesf_model.frame import Camera
 from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.segment.segmenter import STRIDE, Segmentation, argmax_labels
+from gnesf_model.visualization.images import blend
 
 _ENCODINGS = {(np.dtype(np.uint8), 1): "mono8", (np.dtype(np.uint8), 3): "rgb8", (np.dtype(np.float32), 1): "32FC1"}
 
@@ -89,7 +90,7 @@ def cloud_message(surface: LabelledPoints, labels: LabelSpace, head: Header) -> 
     cloud["x"], cloud["y"], cloud["z"] = surface.points.T
     cloud["rgb"] = packed[surface.labels]
     cloud["label"] = surface.labels
-    cloud["confidence"] = np.minimum(surface.confidence, 1.0)  # a quotient of sums may round to a little more
+    cloud["confidence"] = surface.confidence
     return PointCloud2(
         header=head,
         height=1,
@@ -137,9 +138,7 @@ class SemanticImages:
 
     def overlay(self, rgb: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8: image and label colour half and half, the plain image where unlabelled."""
-        rgb = np.ascontiguousarray(rgb)
-        unlabelled = self._upsampled((self._grid == UNKNOWN).astype(np.uint8))
-        return cv2.addWeighted(rgb, 0.5, cv2.copyTo(rgb, unlabelled, self.color()), 0.5, 0.0)
+        return blend(rgb, self.color(), self._upsampled((self._grid == UNKNOWN).astype(np.uint8)), 0.5)
 
     def _upsampled(self, grid: np.ndarray) -> np.ndarray:
         size = (grid.shape[1] * STRIDE, grid.shape[0] * STRIDE)

@@ -126,7 +126,7 @@ def compare(live: LabelledPoints, offline: MappedRecording, every_frame: bool) -
     same = (
         np.array_equal(live.points, other.points)
         and np.array_equal(live.labels, other.labels)
-        and np.array_equal(live.confidence, np.minimum(other.confidence, 1.0))
+        and np.array_equal(live.confidence, other.confidence)
     )
     if same:
         return True, f"node and offline map agree: {len(live.points)} points, bit-equal"

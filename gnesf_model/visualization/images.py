@@ -20,8 +20,13 @@ def colorize(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
 
 def overlay(rgb: np.ndarray, labels: np.ndarray, space: LabelSpace, opacity: float = 0.6) -> np.ndarray:
     """Photograph (H, W, 3) with the classes' colours over it; unknown pixels stay as they are."""
-    blended = cv2.addWeighted(colorize(labels, space), opacity, rgb, 1 - opacity, 0)
-    return np.where((labels == UNKNOWN)[..., None], rgb, blended)
+    return blend(rgb, colorize(labels, space), (labels == UNKNOWN).astype(np.uint8), opacity)
+
+
+def blend(rgb: np.ndarray, color: np.ndarray, plain: np.ndarray, opacity: float) -> np.ndarray:
+    """Photograph (H, W, 3) under colours (H, W, 3), itself where (H, W) uint8 `plain` is not 0; `color` is used up."""
+    rgb = np.ascontiguousarray(rgb)
+    return cv2.addWeighted(rgb, 1 - opacity, cv2.copyTo(rgb, plain, color), opacity, 0.0)
 
 
 def shade(labels_rgb: np.ndarray, depth: np.ndarray, focal_px: float) -> np.ndarray:

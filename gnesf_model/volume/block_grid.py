@@ -130,10 +130,14 @@ class BlockGrid:
         coords = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(-1, 3)
         return self.find(coords).view(shape)
 
+    def positions(self, slots: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """World coordinates (..., 3) float64 in metres of the centres of voxels, by block row and column."""
+        corner = self.coords[slots].double() * self.block_size_m
+        return corner + (self.offsets_vox[columns].double() + 0.5) * self.voxel_size_m
+
     def centres(self, slots: torch.Tensor) -> torch.Tensor:
         """World coordinates (N, 512, 3) float32 in metres of the voxel centres of some blocks."""
-        vox = self.coords[slots].long()[:, None] * SIDE_VOX + self.offsets_vox
-        return (vox + 0.5).float() * self.voxel_size_m
+        return self.positions(slots[:, None], torch.arange(VOXELS, device=self.device)).float()
 
     def _append(self, coords: torch.Tensor) -> torch.Tensor:
         first, self.count = self.count, self.count + len(coords)
