@@ -40,7 +40,9 @@ class Diagnosis:
         self._node, self._inputs, self._worker = node, inputs, worker
         self._device = str(mapper.device)
         self._started_s = time.monotonic()
-        self._history: deque[tuple[float, dict[str, int], Counter]] = deque(maxlen=int(PATIENCE_S) + 1)
+        # Begins with nothing, so that what happens before the first look is news to it too.
+        nothing = (self._started_s, Counter(), Counter())
+        self._history: deque[tuple[float, Counter, Counter]] = deque([nothing], maxlen=int(PATIENCE_S) + 1)
         self._warned: dict[str, tuple[int, float]] = {}
         self._said = ("", -_REMIND_S)
 
@@ -53,7 +55,7 @@ class Diagnosis:
     def look(self, state: MapState) -> DiagnosticArray:
         """The diagnostics of this second; also warns in the log about what is new."""
         drops, messages = self.drops()
-        received = {role: topic.received for role, topic in self._inputs.topics.items()}
+        received = Counter({role: topic.received for role, topic in self._inputs.topics.items()})
         self._history.append((time.monotonic(), received, drops))
         level, text = self._verdict(state, drops, messages)
         self._log(level, text, drops, messages)
