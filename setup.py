@@ -22,15 +22,18 @@ REQUIREMENTS = [
     "tqdm>=4.57",
     "rosbags>=0.11.9",
     "trimesh>=4.0",
+    # The bundled segmenter is one of its checkpoints.
+    "transformers>=4.40",
+    "safetensors>=0.4",
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],
-    "transformers": ["transformers>=4.40", "safetensors>=0.4"],
     # An extra, because some machines (Jetson among them) have no wheel of it; only viewer and benchmarks use it.
     "open3d": ["open3d>=0.18"],
+    "train": ["lightning>=2.6", "tensorboard>=2.15"],
     "dev": ["pytest==7.4.4", "pytest-timeout>=2.2", "hypothesis>=6.90", "onnx>=1.16", "ruff"],
 }
-EXTRAS["all"] = [*EXTRAS["onnx"], *EXTRAS["transformers"], *EXTRAS["open3d"]]
+EXTRAS["all"] = [*EXTRAS["onnx"], *EXTRAS["train"], *EXTRAS["open3d"]]
 
 
 def version() -> str:
@@ -57,6 +60,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["gnesf_model", "gnesf_model.*", "gnesf_ros", "gnesf_ros.*"]),
+    package_data={"gnesf_model": ["weights/*/*"]},
     data_files=shared_files("config", "launch"),
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,

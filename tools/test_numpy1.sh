@@ -27,7 +27,7 @@ if [ "$(cat "$venv/made_from" 2>/dev/null)" != "$made_from" ]; then
     pip() { "$venv/bin/python" -m pip --quiet "$@"; }
     pip install -c "$venv/constraints.txt" pip setuptools wheel
     pip install -c "$venv/constraints.txt" ${torch_index:+--index-url "$torch_index"} "$torch"
-    pip install -c "$venv/constraints.txt" --no-build-isolation -e '.[onnx,transformers,dev]'
+    pip install -c "$venv/constraints.txt" --no-build-isolation -e '.[onnx,train,dev]'
     echo "$made_from" >"$venv/made_from"
 fi
 exec "$venv/bin/python" -m pytest test/model -m 'not slow and not gpu and not ros' "$@"

@@ -41,15 +41,18 @@ ALLOWED = {
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
     "visualization": "frame labels mapper segment",
-    "commands": "gnesf_model build config data evaluation frame geometry labels mapper segment visualization",
+    "training": "data device labels",
+    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper segment training visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 numpy onnxruntime rosbags scipy torch tqdm transformers trimesh yaml",
+    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags scipy torch torchmetrics tqdm transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
+# Libraries of the extra `train`, which only that part may load.
+TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 # Libraries that only some machines have, or that take seconds to load.
 LAZY = {"open3d", "onnxruntime", "transformers"}
 
@@ -162,6 +165,18 @@ def test_heavy_and_optional_libraries_are_imported_where_they_are_used():
     for module in modules():
         found = {i for i, top in imports(module) if top and i.split(".")[0] in LAZY}
         assert not found, f"{module} imports {sorted(found)} at its top"
+
+
+def test_only_training_needs_the_libraries_of_training():
+    for module in (m for m in modules() if part(m) != "training"):
+        found = {i.split(".")[0] for i, _ in imports(module)} & TRAINING
+        assert not found, f"{module} imports {sorted(found)}"
+        if part(module) != "commands":
+            continue
+        top = {i for i, top in imports(module) if top and i.startswith("gnesf_model.training")}
+        assert top <= {"gnesf_model.training.recipe"}, (
+            f"{module} imports {sorted(top)} at its top: `gnesf` needs no lightning"
+        )
 
 
 def test_the_command_line_loads_nothing_before_a_command_is_chosen():

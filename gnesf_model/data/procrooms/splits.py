@@ -9,6 +9,10 @@ SPLITS = {
 }
 """Name -> seeds. Test rooms also have furniture of shapes that no other room has; see `Style.held_out_variant`."""
 
+SEGMENTER_SEEDS, FIELD_SEEDS = range(500_000), range(500_000, 1_000_000)
+"""Halves of the training seeds. What learns how far to trust the segmenter must not learn it on rooms that the
+segmenter knows by heart."""
+
 
 def split_of(seed: int) -> str:
     """Name of the split that a seed belongs to; ``none`` from three million on."""

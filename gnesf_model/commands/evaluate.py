@@ -1,0 +1,114 @@
+"""`gnesf eval`: how good the segmenter is, on procedural rooms or on labelled photographs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from gnesf_model import __version__
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms.looks import LOOKS
+from gnesf_model.data.procrooms.splits import SPLITS, split_of
+from gnesf_model.evaluation.segmenter_scores import SceneScores, labelled_photographs, photograph_scores, room_scores
+from gnesf_model.labels import LabelSpace
+from gnesf_model.segment import Segmenter, build_segmenter
+
+logger = logging.getLogger("gnesf")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
+    rooms = kinds.add_parser("rooms", help="procedural rooms of some seeds")
+    first = SPLITS["test"].start
+    rooms.add_argument(
+        "--seeds", required=True, metavar="A:B", help=f"seeds A to B - 1; those that test begin at {first}"
+    )
+    rooms.add_argument("--views", type=int, default=8, metavar="N", help="pictures of each room (default 8)")
+    rooms.add_argument("--looks", choices=LOOKS, default=LOOKS[0], help="colours and patterns (default natural)")
+    rooms.add_argument("--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"), help="of the pictures")
+    photos = kinds.add_parser("photos", help="photographs with label images, such as those of NYU Depth v2")
+    photos.add_argument("images", type=Path, metavar="DIR", help="the photographs, .jpg or .png")
+    photos.add_argument(
+        "--labels", type=Path, required=True, metavar="DIR", help="label images of the same names, .png"
+    )
+    photos.add_argument(
+        "--label-space", default="scannet20", metavar="NAME|FILE", help="what their values mean (default scannet20)"
+    )
+    for sub in (rooms, photos):
+        sub.add_argument(
+            "--segmenter", default=Config().segmenter.model, metavar="ID|PATH", help="default: %(default)s"
+        )
+        sub.add_argument("--input-size", type=int, nargs=2, metavar=("H", "W"), help="at which the network runs")
+        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        sub.add_argument("--json", type=Path, metavar="FILE", help="store the scores")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score and tell; 0 when there are scores."""
+    segmenter = build_segmenter(
+        arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
+    )
+    scores = _rooms(arguments, segmenter) if arguments.kind == "rooms" else _photographs(arguments, segmenter)
+    found = scores.to_json()
+    _report(found)
+    if arguments.json:
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k != "run"}
+        text = json.dumps({"segmenter": found, "settings": settings, "version": __version__}, indent=2)
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> SceneScores:
+    if min(arguments.views, *arguments.size) < 1:
+        raise ValueError(f"--views {arguments.views}, --size {arguments.size}: expected numbers of at least 1")
+    seeds = seed_range(arguments.seeds)
+    splits = {split_of(seeds[0]), split_of(seeds[-1])}
+    if splits != {"test"}:
+        logger.warning("seeds %s are of the split %s: networks may have trained on them", arguments.seeds, splits)
+    return room_scores(
+        segmenter,
+        seeds,
+        views=arguments.views,
+        size=tuple(arguments.size),
+        looks=arguments.looks,
+        progress=lambda rooms: tqdm(rooms, desc="scoring", unit="room"),
+    )
+
+
+def _photographs(arguments: argparse.Namespace, segmenter: Segmenter) -> SceneScores:
+    return photograph_scores(
+        segmenter,
+        labelled_photographs(arguments.images, arguments.labels),
+        LabelSpace.load(arguments.label_space),
+        progress=lambda pictures: tqdm(pictures, desc="scoring", unit="photo"),
+    )
+
+
+def seed_range(text: str) -> range:
+    """The seeds of ``A:B``.
+
+    Raises:
+        ValueError: something else, or no seed.
+    """
+    first, _, end = text.partition(":")
+    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise ValueError(f"--seeds is {text!r}, expected A:B with 0 <= A < B, for example 2000000:2000020")
+    return range(int(first), int(end))
+
+
+def _report(scores: dict[str, Any]) -> None:
+    width = max(map(len, scores["per_class"]), default=0)
+    for name, values in sorted(scores["per_class"].items(), key=lambda item: -item[1]["iou"]):
+        print(f"{name:{width}}  IoU {values['iou']:.3f}  recall {values['recall']:.3f}")
+    low, high = scores.get("miou_interval", (float("nan"),) * 2)
+    print(
+        f"mIoU {scores['miou']:.3f} (95 % of scenes resampled: {low:.3f} to {high:.3f}), mAcc {scores['macc']:.3f}, "
+        f"pixel accuracy {scores['pixel_accuracy']:.3f}; {scores['n']} scenes, {scores['pixels']} pixels"
+    )

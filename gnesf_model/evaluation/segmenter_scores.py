@@ -1,0 +1,161 @@
+"""How good a segmenter is on single pictures: procedural rooms, and labelled photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation.confusion import Confusion
+from gnesf_model.labels import UNKNOWN, LabelMapping, LabelSpace
+from gnesf_model.segment.segmenter import Segmenter, pixel_labels
+
+SECONDS_BETWEEN = 2.0
+"""Walked between two pictures of a room."""
+RESAMPLES = 1000
+
+
+@dataclass
+class SceneScores:
+    """Confusions of several scenes.
+
+    Attributes:
+        labels: label space of both sides.
+        scenes: one confusion per scene.
+    """
+
+    labels: LabelSpace
+    scenes: list[Confusion] = field(default_factory=list)
+
+    def total(self) -> Confusion:
+        """All scenes together."""
+        whole = Confusion(self.labels)
+        whole.counts = np.sum([scene.counts for scene in self.scenes], axis=0) if self.scenes else whole.counts
+        return whole
+
+    def to_json(self) -> dict[str, Any]:
+        """miou, macc, pixel_accuracy, coverage and per_class of all scenes together; `n` counts the scenes, `pixels`
+        the pixels; miou_interval is the 95 % interval of a bootstrap over scenes."""
+        scores = self.total().scores()
+        scores["pixels"], scores["n"] = scores["n"], len(self.scenes)
+        if len(self.scenes) > 1:
+            scores["miou_interval"] = self._interval()
+        return scores
+
+    def _interval(self) -> list[float]:
+        rng = np.random.Generator(np.random.PCG64(0))
+        counts = np.stack([scene.counts for scene in self.scenes])
+        mean = Confusion(self.labels)
+        found = []
+        for _ in range(RESAMPLES):
+            mean.counts = counts[rng.integers(len(counts), size=len(counts))].sum(axis=0)
+            found.append(mean.scores()["miou"])
+        return [float(value) for value in np.percentile(found, (2.5, 97.5))]
+
+
+def room_scores(
+    segmenter: Segmenter,
+    seeds: Sequence[int],
+    *,
+    views: int = 8,
+    size: tuple[int, int] = (320, 240),
+    looks: str = "natural",
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> SceneScores:
+    """Score a segmenter on pictures of rooms, as some camera would record them.
+
+    Args:
+        segmenter: its label space must be ScanNet's 20 classes or one that maps from them.
+        seeds: of the rooms.
+        views: pictures of each, `SECONDS_BETWEEN` apart on a walk.
+        size: width and height of the pictures.
+        looks: see `RoomSource`.
+        progress: wraps the seeds, e.g. ``tqdm``.
+
+    Raises:
+        ValueError: the label spaces do not fit.
+    """
+    mapping = LabelMapping.between(LabelSpace.load(RoomSource.label_space), segmenter.labels)
+    scores = SceneScores(segmenter.labels)
+    for seed in progress(seeds):
+        source = RoomSource.as_recorded(seed, views, size, round(30 * SECONDS_BETWEEN), looks=looks)
+        scene = Confusion(segmenter.labels)
+        for frame in source:
+            predicted = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
+            scene.add(mapping.lookup[frame.labels], predicted)
+        scores.scenes.append(scene)
+    return scores
+
+
+def photograph_scores(
+    segmenter: Segmenter,
+    pictures: Sequence[tuple[Path, Path]],
+    labels: LabelSpace,
+    *,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> SceneScores:
+    """Score a segmenter on labelled photographs, each a scene of its own.
+
+    Args:
+        pictures: image files and their label images, uint8 of one channel, as `labelled_photographs` finds them.
+        labels: label space of the label images, whose files start at `labels.first_id` (0 = unlabelled where that
+            is 1); 255 is never counted.
+
+    Raises:
+        ValueError: sizes or label values that do not fit.
+        OSError: an unreadable file.
+    """
+    mapping = LabelMapping.between(labels, segmenter.labels)
+    scores = SceneScores(segmenter.labels)
+    for path, label_path in progress(pictures):
+        rgb, truth = cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
+        for what, image in ((path, rgb), (label_path, truth)):
+            if image is None:
+                raise OSError(f"{what} is no image that OpenCV reads")
+        if truth.dtype != np.uint8 or truth.shape != rgb.shape[:2]:
+            raise ValueError(
+                f"{label_path} is {truth.shape} {truth.dtype}; expected {rgb.shape[:2]} uint8, the size of {path}"
+            )
+        truth = _indices(truth, labels, label_path)
+        scene = Confusion(segmenter.labels)
+        scene.add(mapping.lookup[truth], pixel_labels(segmenter(np.ascontiguousarray(rgb[..., ::-1])), *truth.shape))
+        scores.scenes.append(scene)
+    return scores
+
+
+def labelled_photographs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """(image, label image) of every image in a folder that has a label image of the same name.
+
+    Raises:
+        OSError: a folder is missing, or no name is in both.
+    """
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise OSError(f"{folder} is no folder")
+    pairs = list(_pairs(images, labels))
+    if not pairs:
+        raise OSError(f"no image in {images} has a label image NAME.png in {labels}")
+    return pairs
+
+
+def _pairs(images: Path, labels: Path) -> Iterator[tuple[Path, Path]]:
+    for path in sorted(images.iterdir()):
+        label = labels / f"{path.stem}.png"
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg") and label.is_file():
+            yield path, label
+
+
+def _indices(values: np.ndarray, labels: LabelSpace, path: Path) -> np.ndarray:
+    """Class indices of the values in a file: 255 where unlabelled."""
+    lookup = np.full(256, UNKNOWN, np.uint8)
+    lookup[labels.first_id : labels.first_id + len(labels)] = np.arange(len(labels), dtype=np.uint8)
+    known = {*range(labels.first_id + len(labels)), UNKNOWN}
+    wrong = sorted(set(np.unique(values).tolist()) - known)
+    if wrong:
+        raise ValueError(f"{path} holds the value {wrong[0]}; '{labels.name}' ends at {max(known - {UNKNOWN})}")
+    return lookup[values]

@@ -1,0 +1,71 @@
+"""How the bundled segmenter is trained, as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gnesf_model.data.procrooms.splits import SEGMENTER_SEEDS
+
+
+@dataclass(frozen=True)
+class SegmenterRecipe:
+    """How the bundled segmenter is trained; `RECIPES` has one for a CPU and one for a GPU.
+
+    Attributes:
+        rooms, views: pictures to train on: rooms of the first half of the training seeds (the second half is for
+            what learns to trust the segmenter), and pictures of each.
+        validation_rooms: of the validation seeds, two pictures each; they choose nothing, they show.
+        small_epochs: passes over the pictures at 5/8 of their size first, which is cheaper.
+        epochs: passes in all.
+        width, height: of the pictures, and of the network's input.
+        batch: pictures of a step.
+        learning_rate, warm_up, weight_decay: of AdamW; after `warm_up` steps the rate falls linearly to 0.
+        smoothing: of the labels.
+        averaging: decay per step of the averaged weights, which are what is kept.
+        decoder: channels of the decoder.
+        seed: of everything random.
+    """
+
+    rooms: int
+    views: int
+    validation_rooms: int
+    small_epochs: int
+    epochs: int
+    width: int = 256
+    height: int = 192
+    batch: int = 8
+    learning_rate: float = 6e-4
+    warm_up: int = 500
+    weight_decay: float = 0.02
+    smoothing: float = 0.05
+    averaging: float = 0.999
+    decoder: int = 128
+    seed: int = 0
+
+    def with_changes(self, **changes: float | None) -> SegmenterRecipe:
+        """The recipe with every change that is not None.
+
+        Raises:
+            ValueError: a number that must be positive is not.
+        """
+        recipe = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        for name in ("rooms", "views", "validation_rooms", "epochs", "width", "height", "batch"):
+            if getattr(recipe, name) < 1:
+                raise ValueError(f"{name} is {getattr(recipe, name)}, expected at least 1")
+        if recipe.rooms > len(SEGMENTER_SEEDS):
+            raise ValueError(f"rooms is {recipe.rooms}, expected at most {len(SEGMENTER_SEEDS)}, the seeds there are")
+        if not recipe.learning_rate > 0:
+            raise ValueError(f"learning_rate is {recipe.learning_rate}, expected a number > 0")
+        return recipe
+
+    def size(self, epoch: int) -> tuple[int, int]:
+        """Width and height of the pictures in pass number `epoch`, multiples of 32."""
+        factor = 5 / 8 if epoch < self.small_epochs else 1.0
+        return round(self.width * factor / 32) * 32, round(self.height * factor / 32) * 32
+
+
+RECIPES = {
+    "cpu": SegmenterRecipe(rooms=2000, views=4, validation_rooms=100, small_epochs=5, epochs=7),
+    "gpu": SegmenterRecipe(rooms=8000, views=4, validation_rooms=200, small_epochs=8, epochs=24, batch=64, warm_up=300),
+}
+"""Two hours of two cores; a quarter of an hour of one large GPU."""

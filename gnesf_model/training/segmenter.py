@@ -1,0 +1,195 @@
+"""Trains the bundled segmenter: a SegFormer-B0 on pictures of procedural rooms.
+
+SegFormer: Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
+NeurIPS 2021. The network comes from the transformers library's configuration with random weights; the loop is
+Lightning's.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from gnesf_model.labels import UNKNOWN, LabelSpace
+from gnesf_model.training.recipe import SegmenterRecipe
+from gnesf_model.training.room_images import class_shares
+from gnesf_model.training.segmenter_data import MEAN, STD, SegmenterData
+
+CHECKPOINTS = "checkpoints"
+EXPORT = "segmenter"
+
+
+class SegmenterModule(lightning.LightningModule):
+    """The network, its loss and its optimiser.
+
+    Args:
+        recipe: fields of a `SegmenterRecipe`.
+        class_weights: of the loss, one per class.
+    """
+
+    def __init__(self, recipe: dict, class_weights: list[float]) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.recipe = SegmenterRecipe(**recipe)
+        self.network = segformer(LabelSpace.load("scannet20"), self.recipe.decoder)
+        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
+        self.iou = MulticlassJaccardIndex(len(class_weights), ignore_index=UNKNOWN)
+
+    def on_train_epoch_start(self) -> None:
+        # A checkpoint does not hold the state of the random numbers (dropout): every pass starts its own.
+        torch.manual_seed(1000 * self.recipe.seed + 100_000_000 * self.global_rank + self.current_epoch)
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
+        images, labels = batch
+        # At half resolution: the network answers at a quarter, and a full one costs more than it teaches.
+        labels = labels[:, 1::2, 1::2]
+        logits = F.interpolate(self.network(pixel_values=images).logits, labels.shape[1:], mode="bilinear")
+        loss = F.cross_entropy(
+            logits, labels, self.class_weights, ignore_index=UNKNOWN, label_smoothing=self.recipe.smoothing
+        )
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
+        images, labels = batch
+        logits = F.interpolate(self.network(pixel_values=images).logits, labels.shape[1:], mode="bilinear")
+        self.iou.update(logits, labels)
+        self.log("val_miou", self.iou, prog_bar=True)
+
+    def configure_optimizers(self) -> dict:
+        recipe, total = self.recipe, self.trainer.estimated_stepping_batches
+        decay = [p for p in self.parameters() if p.ndim > 1]
+        rest = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        warm_up = min(recipe.warm_up, max(1, total // 10))
+
+        def factor(step: int) -> float:
+            return min((step + 1) / warm_up, max(0.0, 1 - step / total))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def segformer(labels: LabelSpace, decoder: int = 128) -> torch.nn.Module:
+    """SegFormer-B0 with random weights and a decoder of `decoder` channels (3.4 million parameters at 128)."""
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    config = SegformerConfig(
+        id2label=dict(enumerate(labels.names)),
+        label2id={name: index for index, name in enumerate(labels.names)},
+        decoder_hidden_size=decoder,
+        drop_path_rate=0.05,
+        semantic_loss_ignore_index=UNKNOWN,
+    )
+    return SegformerForSemanticSegmentation(config)
+
+
+def train_segmenter(
+    recipe: SegmenterRecipe,
+    out: Path,
+    *,
+    images: Path | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    workers: int = 1,
+    resume: bool = False,
+) -> Path:
+    """Train, or go on training, and write the network.
+
+    Args:
+        recipe: how.
+        out: gets TensorBoard's files, `CHECKPOINTS`/last.ckpt every pass and, at the end, `EXPORT`: a folder
+            that segmenter.model can name.
+        images: folder of the rendered pictures; OUT/images where None.
+        device: 'auto', 'cpu' or 'cuda'.
+        devices: how many GPUs.
+        workers: processes that render on a CPU, or read for a GPU.
+        resume: go on from OUT's last checkpoint.
+
+    Returns:
+        the folder `EXPORT`.
+
+    Raises:
+        ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe.
+        FileNotFoundError: `resume` without a checkpoint.
+    """
+    last = out / CHECKPOINTS / "last.ckpt"
+    if resume and not last.is_file():
+        raise FileNotFoundError(f"{last} does not exist: there is nothing to resume")
+    if not resume and last.is_file():
+        raise ValueError(f"{out} holds a training already: go on with it (--resume) or name another folder")
+    if resume:
+        _check_same_recipe(last, recipe)
+    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+    data = SegmenterData(recipe, images or out / "images", device, workers)
+    data.prepare_data()
+    data.setup("fit")
+    labels = LabelSpace.load("scannet20")
+    module = SegmenterModule(asdict(recipe), _class_weights(class_shares(data.train, len(labels))))
+    cuda = device != "cpu" and torch.cuda.is_available()
+    trainer = lightning.Trainer(
+        accelerator="cuda" if cuda else "cpu",
+        devices=devices if cuda else 1,
+        precision="bf16-mixed" if cuda else "32-true",
+        max_epochs=recipe.epochs,
+        use_distributed_sampler=False,  # PassSampler shares the pictures out
+        gradient_clip_val=1.0,
+        log_every_n_steps=20,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(out, name="", version="log"),
+        callbacks=[
+            EMAWeightAveraging(decay=recipe.averaging),
+            # One file, written anew after every pass.
+            ModelCheckpoint(out / CHECKPOINTS, "last", enable_version_counter=False, save_on_train_epoch_end=True),
+            LearningRateMonitor("step"),
+        ],
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
+    if trainer.is_global_zero:
+        export(module.network, out / EXPORT, recipe)
+    return out / EXPORT
+
+
+def export(network: torch.nn.Module, folder: Path, recipe: SegmenterRecipe) -> None:
+    """Write the network in half precision, as a checkpoint of the transformers library."""
+    network.half().save_pretrained(folder)
+    processor = {
+        "image_processor_type": "SegformerImageProcessor",
+        "do_resize": True,
+        # The shorter side, so that the picture keeps its proportions; the network is convolutional.
+        "size": {"shortest_edge": recipe.height},
+        "size_divisor": 32,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": MEAN,
+        "image_std": STD,
+    }
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(processor, indent=1) + "\n", encoding="utf-8")
+    network.float()
+
+
+def _class_weights(shares: np.ndarray) -> list[float]:
+    """1 / sqrt of a class's share, mean 1 over the pixels; rare classes at most 5 times the mean."""
+    weights = 1 / np.sqrt(np.maximum(shares, 1e-5))
+    weights /= (weights * shares).sum()
+    return np.minimum(weights, 5.0).tolist()
+
+
+def _check_same_recipe(checkpoint: Path, recipe: SegmenterRecipe) -> None:
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]["recipe"]
+    other = [f.name for f in fields(recipe) if stored.get(f.name) != getattr(recipe, f.name)]
+    if other:
+        text = ", ".join(f"{name} {stored.get(name)} (now {getattr(recipe, name)})" for name in other)
+        raise ValueError(f"{checkpoint} was made with {text}: resume with the same options")

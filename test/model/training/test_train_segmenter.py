@@ -1,0 +1,118 @@
+"""`gnesf train segmenter`: what it writes can be used, and an interrupted training ends as if it had not been."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="the extra `train` is not installed")
+
+from gnesf_model.cli import main
+from gnesf_model.segment import build_segmenter
+from gnesf_model.training.recipe import RECIPES
+from gnesf_model.training.segmenter import CHECKPOINTS, segformer, train_segmenter
+from gnesf_model.training.segmenter_data import PassSampler
+
+TINY = RECIPES["cpu"].with_changes(
+    rooms=3, views=2, validation_rooms=1, epochs=2, small_epochs=1, width=96, height=64, batch=2
+)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="module")
+def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    train_segmenter(TINY, out, images=images, device="cpu")
+    return out
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "segmenter" / "model.safetensors")
+
+
+def test_the_network_is_a_small_half_precision_checkpoint_that_segments(trained: Path) -> None:
+    file = trained / "segmenter" / "model.safetensors"
+    assert file.stat().st_size <= 8e6
+    assert {tensor.dtype for tensor in weights(trained).values() if tensor.is_floating_point()} == {torch.float16}
+    assert not list((trained / "segmenter").glob("*.bin")), "no pickle"
+    segmenter = build_segmenter(str(trained / "segmenter"), device="cpu")
+    assert segmenter.labels.name == "scannet20"
+    found = segmenter(np.full((48, 64, 3), 90, np.uint8))
+    torch.testing.assert_close(found.probabilities.sum(dim=0), torch.ones(12, 16))
+
+
+def test_logs_for_tensorboard(trained: Path) -> None:
+    assert list(trained.glob("log/events.out.tfevents.*"))
+
+
+def test_at_most_four_million_parameters() -> None:
+    from gnesf_model.labels import LabelSpace
+
+    network = segformer(LabelSpace.load("scannet20"), RECIPES["gpu"].decoder)
+    assert sum(p.numel() for p in network.parameters()) <= 4e6
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(
+    trained: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = PassSampler.__iter__
+
+    def unplugged(self: PassSampler) -> object:
+        if self.epoch == 1:
+            raise RuntimeError("the power went")
+        return order(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PassSampler, "__iter__", unplugged)
+        with pytest.raises(RuntimeError, match="the power went"):
+            train_segmenter(TINY, tmp_path, images=images, device="cpu")
+    assert not (tmp_path / "segmenter").exists()
+    with pytest.raises(ValueError, match="--resume"):
+        train_segmenter(TINY, tmp_path, images=images, device="cpu")
+    with pytest.raises(ValueError, match=r"learning_rate 0\.0006 \(now 0\.001\)"):
+        other = TINY.with_changes(learning_rate=1e-3)
+        train_segmenter(other, tmp_path, images=images, device="cpu", resume=True)
+    train_segmenter(TINY, tmp_path, images=images, device="cpu", resume=True)
+    expected = weights(trained)
+    for name, tensor in weights(tmp_path).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)  # sums in another order
+
+
+def test_devices_share_a_pass_and_passes_differ() -> None:
+    def order(epoch: int, rank: int, devices: int) -> list[tuple[int, int]]:
+        sampler = PassSampler(7, seed=0, rank=rank, devices=devices)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    whole = order(0, 0, 1)
+    assert sorted(index for _, index in whole) == list(range(7))
+    assert [index for _, index in order(1, 0, 1)] != [index for _, index in whole]
+    shares = [set(order(0, rank, 2)) for rank in (0, 1)]
+    assert [len(share) for share in shares] == [3, 3], "every device does the same number of steps"
+    assert not shares[0] & shares[1]
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["train", "segmenter", "--out", str(tmp_path), "--resume"]) == 2
+    assert "there is nothing to resume" in caplog.text
+    assert main(["train", "segmenter", "--out", str(tmp_path), "--epochs", "0"]) == 2
+    assert "epochs is 0, expected at least 1" in caplog.text
+    assert not (tmp_path / CHECKPOINTS).exists()
+
+
+def test_training_needs_neither_ros_nor_open3d_nor_bags() -> None:
+    code = "import sys, gnesf_model.training.segmenter; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"rclpy", "open3d", "rosbags", "tf2_msgs"} & {name.split(".")[0] for name in loaded}
+    assert "lightning" in loaded
