@@ -42,7 +42,8 @@ ALLOWED = {
     "evaluation": "data frame geometry labels mapper segment",
     "visualization": "frame labels mapper segment",
     "training": "data device labels",
-    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper segment training visualization",
+    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper segment training "
+    "visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
