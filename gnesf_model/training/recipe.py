@@ -22,7 +22,6 @@ class SegmenterRecipe:
         learning_rate, warm_up, weight_decay: of AdamW; after `warm_up` steps the rate falls linearly to 0.
         smoothing: of the labels.
         averaging: decay per step of the averaged weights, which are what is kept.
-        decoder: channels of the decoder.
         seed: of everything random.
     """
 
@@ -34,12 +33,11 @@ class SegmenterRecipe:
     width: int = 256
     height: int = 192
     batch: int = 8
-    learning_rate: float = 6e-4
-    warm_up: int = 500
+    learning_rate: float = 1e-3
+    warm_up: int = 200
     weight_decay: float = 0.02
     smoothing: float = 0.05
-    averaging: float = 0.999
-    decoder: int = 128
+    averaging: float = 0.998
     seed: int = 0
 
     def with_changes(self, **changes: float | None) -> SegmenterRecipe:
@@ -65,7 +63,7 @@ class SegmenterRecipe:
 
 
 RECIPES = {
-    "cpu": SegmenterRecipe(rooms=2000, views=4, validation_rooms=100, small_epochs=5, epochs=7),
-    "gpu": SegmenterRecipe(rooms=8000, views=4, validation_rooms=200, small_epochs=8, epochs=24, batch=64, warm_up=300),
+    "cpu": SegmenterRecipe(rooms=2000, views=4, validation_rooms=100, small_epochs=4, epochs=6),
+    "gpu": SegmenterRecipe(rooms=8000, views=4, validation_rooms=200, small_epochs=8, epochs=24, batch=64),
 }
 """Two hours of two cores; a quarter of an hour of one large GPU."""
