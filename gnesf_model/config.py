@@ -223,6 +223,9 @@ class SemanticsConfig(Section):
 class NodeConfig(Section):
     """What only the ROS 2 node needs."""
 
+    autostart: bool = option(
+        True, "Configure and activate at once; false: wait for the transitions of a life-cycle manager."
+    )
     queue: str = option(
         "newest",
         "newest: one waiting frame, the newest wins (robots); all: every frame is processed, with reliable "

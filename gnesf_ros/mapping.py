@@ -50,6 +50,10 @@ class Mapping:
         publishers: where results go.
         cloud_period_s: shortest time between two clouds, s.
         color_frame: gives the frame_id of the colour images.
+
+    Attributes:
+        state: how the map stands.
+        active: whether anything may be published.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Mapping:
         color_frame: Callable[[], str],
     ) -> None:
         self.state = MapState(memory_mb=mapper.memory_bytes / 1e6)
+        self.active = False
         self._mapper, self._publishers, self._color_frame = mapper, publishers, color_frame
         self._cloud_period_s = cloud_period_s
         self._cloud_due_s = 0.0
@@ -95,7 +100,9 @@ class Mapping:
         """Publish the cloud when the map has changed, the period is over and somebody listens."""
         now = time.monotonic()
         state = self.state
-        if state.processed == self._cloud_processed or now < self._cloud_due_s or not self._publishers.cloud_wanted:
+        if not self.active or state.processed == self._cloud_processed or now < self._cloud_due_s:
+            return
+        if not self._publishers.cloud_wanted:
             return
         # Set first: a cloud that fails is tried again after the period, not at once.
         self._cloud_due_s = now + self._cloud_period_s
