@@ -21,11 +21,12 @@ REQUIREMENTS = [
     "scipy>=1.8",
     "tqdm>=4.57",
     "rosbags>=0.11.9",
+    "safetensors>=0.4",
     "trimesh>=4.0",
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],
-    "transformers": ["transformers>=4.40", "safetensors>=0.4"],
+    "transformers": ["transformers>=4.40"],
     # An extra, because some machines (Jetson among them) have no wheel of it; only viewer and benchmarks use it.
     "open3d": ["open3d>=0.18"],
     "dev": ["pytest==7.4.4", "pytest-timeout>=2.2", "hypothesis>=6.90", "onnx>=1.16", "ruff"],

@@ -314,6 +314,19 @@ class Config(Section):
         return _flatten(dataclasses.asdict(self))
 
 
+ADJUSTABLE = (
+    "keyframes.min_translation_m",
+    "keyframes.min_rotation_deg",
+    "volume.min_depth_m",
+    "volume.max_depth_m",
+    "volume.max_weight",
+    "volume.min_weight",
+    "semantics.band_vox",
+    "semantics.max_votes",
+)
+"""Settings that may change from one frame to the next."""
+
+
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
     """``key=value`` strings (values in YAML) as dotted names and values.
 

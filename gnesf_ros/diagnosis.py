@@ -150,7 +150,7 @@ class Diagnosis:
         return values
 
     def _mapping_words(self, state: MapState) -> tuple[bytes, str]:
-        if not state.processed:
+        if not state.blocks:
             return DiagnosticStatus.OK, "the map is empty"
         return DiagnosticStatus.OK, f"{state.processed} frames, {state.keyframes} keyframes, {state.voxels} voxels"
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import concurrent.futures
-from dataclasses import dataclass
+import traceback
 
 from gnesf_msgs.msg import MapperStatus
 from rclpy.clock import Clock, ClockType
 
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
+from gnesf_model.device import release_memory
 from gnesf_model.mapper import SemanticMapper
 from gnesf_ros import diagnosis, log_bridge
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
 from gnesf_ros.managed import EntityScope, ManagedNode
 from gnesf_ros.mapping import Mapping
-from gnesf_ros.parameters import declare_parameters
+from gnesf_ros.parameters import declare_parameters, follow_changes
+from gnesf_ros.parts import Active, Configured
 from gnesf_ros.publishers import Publishers
+from gnesf_ros.services import Services
 from gnesf_ros.status import Tally
-from gnesf_ros.worker import Worker
+from gnesf_ros.worker import Mark, Worker
 
 NAME = "gnesf"
 """Of the node, and so of its private topics, unless it is remapped."""
@@ -39,25 +42,6 @@ def refuse_without_effect(config: Config) -> None:
             )
     if config.geometry == "depth" and not config.node.use_depth:
         raise ValueError("node.use_depth is false, but geometry: depth needs the depth image")
-
-
-@dataclass(frozen=True)
-class Configured:
-    """What the node has from configure to cleanup: the map, the thread that it belongs to, and the outputs."""
-
-    mapper: SemanticMapper
-    publishers: Publishers
-    mapping: Mapping
-    worker: Worker
-    tally: Tally
-
-
-@dataclass(frozen=True)
-class Active:
-    """What the node has from activate to deactivate: the subscriptions, and what watches them."""
-
-    inputs: FrameInput
-    diagnosis: Diagnosis
 
 
 class GnesfNode:
@@ -84,6 +68,8 @@ class GnesfNode:
         self._active: Active | None = None
         self._outputs, self._inputs = EntityScope(self.node), EntityScope(self.node)
         self._last_status: MapperStatus | None = None
+        self._services = Services(self)
+        follow_changes(self.node, lambda: self.config, self._phase, self._take_config)
 
     def configure(self) -> None:
         """Load the network, make an empty map, and start the worker and the outputs.
@@ -109,7 +95,7 @@ class GnesfNode:
         with self._inputs.recording():
             self._active = self._with_inputs(self._configured)
         self._configured.mapping.active = True
-        self._configured.worker.refuse("")
+        self._configured.worker.refuse("paused" if self._configured.mapping.paused else "")
         self._publish_status()
         self.node.get_logger().info(f"ready: {self._words()}")
 
@@ -137,6 +123,31 @@ class GnesfNode:
             self.node.get_logger().warning("the mapper did not finish its frame in time")
         self._outputs.destroy()
         self._configured = None
+        release_memory()
+
+    def configured(self) -> Configured:
+        """The map and what is around it.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        if self._configured is None:
+            name = self.node.get_fully_qualified_name()
+            raise RuntimeError(f"the node has no map: configure it first (ros2 lifecycle set {name} configure)")
+        return self._configured
+
+    def map_changed(self, generation: int, mark: Mark) -> None:
+        """The map was emptied or replaced: count from then, which `mark` of the worker tells."""
+        if self._configured is not None:
+            self._configured.tally.restart(generation, mark, self._active.inputs if self._active else None)
+            self._publish_status()
+
+    def set_paused(self, paused: bool) -> None:
+        """Refuse frames, or take them again; an inactive node does so once it is activated."""
+        self._configured.mapping.paused = paused
+        if self._active is not None:
+            self._configured.worker.refuse("paused" if paused else "")
+        self._publish_status()
 
     def close(self) -> None:
         """End everything, then the node."""
@@ -171,6 +182,31 @@ class GnesfNode:
         self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
         return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper))
 
+    def _phase(self) -> str:
+        if self._configured is None:
+            return "unconfigured"
+        return "inactive" if self._active is None else "active"
+
+    def _take_config(self, config: Config) -> None:
+        """Go on with other settings; those that are read later wait for that.
+
+        Raises:
+            ValueError: they say nothing to the node.
+        """
+        refuse_without_effect(config)
+        self.config = config
+        if self._configured is None:
+            return
+        mapping, logger = self._configured.mapping, self.node.get_logger()
+
+        def adjust() -> None:
+            try:
+                mapping.adjust(config)
+            except Exception:  # they were checked, so this is a fault of ours, and nobody waits for the outcome
+                logger.error(f"internal error, a parameter has no effect:\n{traceback.format_exc()}")
+
+        self._configured.worker.call(adjust)
+
     def _words(self) -> str:
         config, mapper = self.config, self._configured.mapper
         return (
@@ -190,6 +226,8 @@ class GnesfNode:
     def _publish_status(self) -> None:
         """Tell how far the map is, when something has changed."""
         parts = self._configured
+        if parts is None or parts.mapping.state.generation != parts.tally.generation:
+            return  # the map has just been changed, and `map_changed` is about to be called
         inputs = self._active.inputs if self._active else None
         status = parts.tally.message(parts.mapping, inputs, self.config.input.global_frame)
         if status != self._last_status:

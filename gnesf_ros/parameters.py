@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gnesf_model.config import Config, Option
+from gnesf_model.config import ADJUSTABLE, Config, Option
 
 if TYPE_CHECKING:
-    from rcl_interfaces.msg import ParameterDescriptor
+    from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
     from rclpy.node import Node
 
 RCLPY_OWN = ("use_sim_time", "start_type_description_service")
 """Parameters that rclpy declares in every node."""
 RCLPY_PREFIX = "qos_overrides."
-NO_CHANGE = "read when the node starts: set it in the parameter file and start the node again"
+LIVE = (*ADJUSTABLE, "node.cloud_period_s")
+"""Parameters that take effect at once."""
+ON_ACTIVATION = ("input.", "node.use_depth", "node.image_transport")
+"""Parameters, or beginnings of their names, that are read when the node is activated; all others when configured."""
+ON_CONFIGURATION = ("input.global_frame",)
+"""What is none of those all the same."""
+AT_START = ("node.autostart",)
+"""Parameters that are read once."""
 
 _FLOAT_MAX = sys.float_info.max
 _INT_MAX = 2**63 - 1
@@ -56,11 +64,15 @@ def given_values(node: Node) -> dict[str, Any]:
     for name, parameter in node._parameter_overrides.items():
         if name in RCLPY_OWN or name.startswith(RCLPY_PREFIX):
             continue
-        value = parameter.value
-        if value is None:
-            value = []  # an empty list in YAML has no type, so rclpy calls it "not set"
-        given[name] = value if isinstance(value, (bool, int, float, str)) else list(value)
+        given[name] = _plain(parameter.value)
     return given
+
+
+def _plain(value: Any) -> Any:
+    """A parameter's value as the configuration has it."""
+    if value is None:
+        return []  # an empty list in YAML has no type, so rclpy calls it "not set"
+    return value if isinstance(value, (bool, int, float, str)) else list(value)
 
 
 def descriptor(option: Option) -> ParameterDescriptor:
@@ -70,8 +82,8 @@ def descriptor(option: Option) -> ParameterDescriptor:
     found = ParameterDescriptor(
         name=option.name,
         description=option.doc,
-        additional_constraints="; ".join([*_constraints(option), NO_CHANGE]),
-        read_only=True,
+        additional_constraints="; ".join([*_constraints(option), when(option.name)[1]]),
+        read_only=option.name in AT_START,
     )
     if option.low is None and option.high is None:
         return found
@@ -84,6 +96,51 @@ def descriptor(option: Option) -> ParameterDescriptor:
         high = _INT_MAX if option.high is None else int(option.high)
         found.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return found
+
+
+def when(name: str) -> tuple[tuple[str, ...], str]:
+    """Phases of the node in which a parameter may change, and that in words."""
+    if name in AT_START:
+        return (), "read once, when the process starts"
+    if name in LIVE:
+        return ("unconfigured", "inactive", "active"), "takes effect at once"
+    if name.startswith(ON_ACTIVATION) and name not in ON_CONFIGURATION:
+        return ("unconfigured", "inactive"), "read when the node is activated: deactivate it first"
+    return ("unconfigured",), "read when the node is configured: deactivate it and clean it up first"
+
+
+def follow_changes(
+    node: Node, current: Callable[[], Config], phase: Callable[[], str], take: Callable[[Config], None]
+) -> None:
+    """Let parameters change while the node runs, as far as that makes sense; refuse the rest with the reason.
+
+    Args:
+        node: whose parameters they are, declared already.
+        current: gives the settings now.
+        phase: gives ``unconfigured``, ``inactive`` or ``active``.
+        take: takes the new settings; a ValueError refuses them.
+    """
+    from rcl_interfaces.msg import SetParametersResult
+
+    names = {option.name for option in Config.options()}
+
+    def on_set(parameters: list[Any]) -> SetParametersResult:
+        given = {p.name: _plain(p.value) for p in parameters if p.name in names}
+        old = current().to_flat()
+        try:
+            config = Config.from_flat({**old, **given})
+            changed = {name: value for name, value in config.to_flat().items() if value != old[name]}
+            for name, value in changed.items():
+                phases, words = when(name)
+                if phase() not in phases:
+                    raise ValueError(f"{name} cannot become {value!r} while the node is {phase()}: {words}")
+            if changed:
+                take(config)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(on_set)
 
 
 def render_yaml() -> str:

@@ -382,3 +382,28 @@ def test_cpu_and_cuda_give_the_same_map(frames):
     near = nearest_labels(clouds[0].points, clouds[1].points, clouds[1].labels, 1e-3)
     assert abs(len(clouds[0].points) - len(clouds[1].points)) < 0.01 * len(clouds[0].points)
     assert (near == clouds[0].labels).mean() > 0.99
+
+
+def test_settings_that_may_change_take_effect_with_the_next_frame(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    mapper.integrate(frames[0])
+    still = replace(frames[0], stamp_ns=frames[1].stamp_ns)
+    mapper.segmenter.images[still.stamp_ns] = still.labels
+    assert mapper.integrate(still).keyframe is None
+    eager = KeyframeConfig(min_translation_m=0.0, min_rotation_deg=0.0)
+    near = replace(CONFIG.volume, max_depth_m=1.0)
+    mapper.adjust(replace(CONFIG, keyframes=eager, volume=near))
+    blocks = mapper.grid.count
+    assert mapper.integrate(still).keyframe is not None
+    with pytest.raises(FrameDropped, match="between 0.1 and 0.2 m"):
+        mapper.adjust(replace(CONFIG, keyframes=eager, volume=replace(CONFIG.volume, max_depth_m=0.2)))
+        mapper.integrate(still)
+    assert mapper.grid.count == blocks
+
+
+def test_settings_that_shape_the_map_cannot_change(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    other = replace(CONFIG, volume=replace(CONFIG.volume, voxel_size_m=0.1))
+    with pytest.raises(ValueError, match=r"volume\.voxel_size_m cannot change while there is a map"):
+        mapper.adjust(other)
+    assert mapper.config == CONFIG

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from gnesf_msgs.msg import MapperStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from ros_harness import NodeProcess, Peer, new_domain, play
+from ros_harness import ROOT, NodeProcess, Peer, new_domain, play
 from ros_recording import FRAMES, REMAPS
 from sensor_msgs.msg import PointCloud2
 
@@ -29,16 +32,14 @@ class Manager:
         self.statuses = self.peer.listen(MapperStatus, "/gnesf/status", qos.latched())
         self.clouds = self.peer.listen(PointCloud2, "/gnesf/semantic_cloud", qos.latched())
         self.diagnostics = self.peer.listen(DiagnosticArray, "/diagnostics")
-        self._change = self.peer.node.create_client(ChangeState, "/gnesf/change_state")
-        self._get = self.peer.node.create_client(GetState, "/gnesf/get_state")
-        self.peer.wait(lambda: self._change.service_is_ready() and self._get.service_is_ready(), "its services", 60)
 
     def change(self, transition: int) -> bool:
-        return self._answer(self._change, ChangeState.Request(transition=Transition(id=transition))).success
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.peer.call(ChangeState, "/gnesf/change_state", request).success
 
     @property
     def state(self) -> int:
-        return self._answer(self._get, GetState.Request()).current_state.id
+        return self.peer.call(GetState, "/gnesf/get_state").current_state.id
 
     def status(self, condition: Callable[[MapperStatus], bool], what: str) -> MapperStatus:
         self.peer.wait(lambda: self.statuses and condition(self.statuses[-1]), what)
@@ -47,11 +48,6 @@ class Manager:
     def close(self) -> None:
         self.peer.close()
         self.node.kill()
-
-    def _answer(self, client: Any, request: Any) -> Any:
-        future = client.call_async(request)
-        self.peer.wait(future.done, "an answer", 60)
-        return future.result()
 
 
 @pytest.fixture
@@ -137,3 +133,40 @@ def test_configure_with_bad_weights_fails_and_can_be_tried_again(room_bag: Path,
         assert manager.node.stop() == 0
     finally:
         manager.close()
+
+
+CYCLES = """
+import gc, sys, weakref
+import rclpy
+from gnesf_ros.gnesf_node import GnesfNode
+
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+
+rclpy.init(args=["node", "--ros-args", "-p", "segmenter.model:=oracle:" + sys.argv[1], "-p", "cpu_threads:=1"])
+gnesf = GnesfNode()
+node = gnesf.node
+memory = []
+for _ in range(12):
+    node.start()
+    alive = [weakref.ref(gnesf._configured.mapper), weakref.ref(gnesf._active.inputs)]
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    gc.collect()
+    assert not any(ref() for ref in alive)
+    memory.append(resident_mb())
+left = [*node.subscriptions, *node.timers, *node.guards, *list(node.publishers)[1:]]  # one is rclpy's own
+assert not left, left
+assert memory[-1] < memory[2] + 5, memory
+gnesf.close()
+rclpy.try_shutdown()
+"""
+
+
+def test_cleanup_gives_everything_back(room_bag: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(new_domain())}
+    command = [sys.executable, "-c", CYCLES, str(room_bag / "labels")]
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
