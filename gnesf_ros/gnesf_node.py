@@ -160,7 +160,7 @@ class GnesfNode:
         """Everything around a map but its input."""
         node, config = self.node, self.config
         publishers = Publishers(node, mapper.labels, config.input.global_frame)
-        mapping = Mapping(mapper, publishers, config.node.cloud_period_s, lambda: self._active.inputs.color_frame)
+        mapping = Mapping(mapper, publishers, config.node.cloud_period_s, self._color_frame)
         # A guard condition brings the status from the worker's thread to the executor's.
         frame_done = node.create_guard_condition(self._publish_status)
         worker = Worker(
@@ -181,6 +181,9 @@ class GnesfNode:
         inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending)
         self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
         return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper))
+
+    def _color_frame(self) -> str:
+        return self._active.inputs.color_frame if self._active else ""
 
     def _phase(self) -> str:
         if self._configured is None:

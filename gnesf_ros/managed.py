@@ -16,7 +16,7 @@ _KINDS = ("publisher", "subscription", "timer", "guard_condition")
 
 
 class Transitions(Protocol):
-    """What the transitions do; each leaves things as they were when it raises."""
+    """What the transitions do; when one of the first two raises, its counterpart is called."""
 
     def configure(self) -> None:
         """Build everything that takes time or may be wrong."""
@@ -25,7 +25,7 @@ class Transitions(Protocol):
         """Begin to take input."""
 
     def deactivate(self) -> None:
-        """Take no more input, keep what was made."""
+        """Take no more input, keep what was made; also called where nothing was activated."""
 
     def cleanup(self) -> None:
         """Undo `configure`; also called where nothing was configured."""
@@ -67,11 +67,11 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the mapper and the outputs."""
-        return self._run("configure", self._transitions.configure)
+        return self._run("configure", self._transitions.configure, undo=self._transitions.cleanup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe."""
-        return self._run("activate", self._transitions.activate)
+        return self._run("activate", self._transitions.activate, undo=self._transitions.deactivate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; the map stays."""
@@ -95,12 +95,15 @@ class ManagedNode(LifecycleNode):
         finally:
             self._transitions.cleanup()
 
-    def _run(self, name: str, transition: Callable[[], None]) -> TransitionCallbackReturn:
+    def _run(
+        self, name: str, transition: Callable[[], None], undo: Callable[[], None] = lambda: None
+    ) -> TransitionCallbackReturn:
         self.failure = None
         try:
             transition()
         except EXPECTED as error:
             self.failure = error
+            undo()
             if not self._starting:  # then whoever starts it tells
                 self.get_logger().error(f"{name} failed: {' '.join(str(error).split())}")
             return TransitionCallbackReturn.FAILURE

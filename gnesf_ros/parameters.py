@@ -1,7 +1,8 @@
 """ROS parameters of the node, all derived from `gnesf_model.config`.
 
-``python -m gnesf_ros.parameters > config/gnesf.yaml`` writes the parameter file; it needs no ROS, which is
-why ROS is imported only where parameters are declared.
+``python -m gnesf_ros.parameters > config/gnesf.yaml`` writes the parameter file, and ``python -m gnesf_ros.parameters
+table > docs/parameters.md`` the table for people; they need no ROS, which is why ROS is imported only where parameters
+are declared.
 """
 
 from __future__ import annotations
@@ -166,6 +167,26 @@ def render_yaml() -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_table() -> str:
+    """docs/parameters.md: every parameter with its default, what it may be, and when it may change."""
+    lines = [
+        "# Parameters",
+        "",
+        "Made from gnesf_model/config.py by `python -m gnesf_ros.parameters table > docs/parameters.md`. The node reads",
+        "them from a parameter file such as config/gnesf.yaml, `gnesf map` from `--config` and `--set`. Which may change",
+        "while the node runs is explained in [node.md](node.md).",
+        "",
+        "| parameter | default | may be | read | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    read = {0: "at the start", 1: "when configured", 2: "when activated", 3: "at once"}
+    for option in Config.options():
+        constraints = "; ".join(_constraints(option)).removeprefix("one of: ")
+        row = (f"`{option.name}`", f"`{_yaml_value(option.default)}`", constraints, read[len(when(option.name)[0])])
+        lines.append(f"| {' | '.join([*row, option.doc])} |")
+    return "\n".join(lines) + "\n"
+
+
 def _constraints(option: Option) -> list[str]:
     """Range and choices in words."""
     words = []
@@ -187,4 +208,4 @@ def _yaml_value(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render_yaml())
+    sys.stdout.write(render_table() if sys.argv[1:] == ["table"] else render_yaml())

@@ -319,9 +319,9 @@ def test_ended_while_it_saves_the_node_leaves_a_whole_map(robot: Robot, config: 
     path = tmp_path / "whole.map"
     client = robot.peer.node.create_client(SaveMap, "/gnesf/save_map")
     robot.peer.wait(client.service_is_ready, "the service")
-    for _ in range(20):  # one after the other, so that the signal comes in the middle of one of them
-        client.call_async(SaveMap.Request(path=str(path)))
-    robot.peer.wait(lambda: len(list(tmp_path.glob(".whole.map.*"))), "a save to begin")
+    # As many as the service's queue holds, one after the other: the signal comes in the middle of one of them.
+    answers = [client.call_async(SaveMap.Request(path=str(path))) for _ in range(10)]
+    robot.peer.wait(lambda: any(answer.done() for answer in answers), "the first answer")
     assert robot.node.stop(signal.SIGTERM) == 0
     loaded_from(path, config)
     assert "Traceback" not in robot.node.log
