@@ -172,9 +172,9 @@ def render_table() -> str:
     lines = [
         "# Parameters",
         "",
-        "Made from gnesf_model/config.py by `python -m gnesf_ros.parameters table > docs/parameters.md`. The node reads",
-        "them from a parameter file such as config/gnesf.yaml, `gnesf map` from `--config` and `--set`. Which may change",
-        "while the node runs is explained in [node.md](node.md).",
+        "Made from gnesf_model/config.py by `python -m gnesf_ros.parameters table > docs/parameters.md`. The node",
+        "reads them from a parameter file such as config/gnesf.yaml, `gnesf map` from `--config` and `--set`. Which may",
+        "change while the node runs is explained in [node.md](node.md).",
         "",
         "| parameter | default | may be | read | meaning |",
         "|---|---|---|---|---|",
