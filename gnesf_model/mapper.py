@@ -255,6 +255,9 @@ class SemanticMapper:
         """Semantic view synthesis: what a camera at (4, 4) `world_T_cam` sees of the map.
 
         Rays end at `max_depth_m`, by default the depth to which the map is measured.
+
+        Raises:
+            OutOfReach: the camera is further from the world's origin than any map can be.
         """
         cast = raycast(
             self.grid,

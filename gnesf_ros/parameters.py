@@ -122,6 +122,7 @@ def follow_changes(
         take: takes the new settings; a ValueError refuses them.
     """
     from rcl_interfaces.msg import SetParametersResult
+    from rclpy.exceptions import ParameterNotDeclaredException
 
     names = {option.name for option in Config.options()}
 
@@ -141,7 +142,25 @@ def follow_changes(
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
+    def before_set(parameters: list[Any]) -> list[Any]:
+        for parameter in parameters:
+            if not node.has_parameter(parameter.name):
+                # rclpy's own answer does not name it.
+                raise ParameterNotDeclaredException([_unknown(parameter.name)])
+        return parameters
+
+    if hasattr(node, "add_pre_set_parameters_callback"):  # from Iron on
+        node.add_pre_set_parameters_callback(before_set)
     node.add_on_set_parameters_callback(on_set)
+
+
+def _unknown(name: str) -> str:
+    """That there is no such parameter, with the nearest that there is."""
+    try:
+        Config.from_flat({name: None})
+    except ValueError as error:
+        return str(error)
+    return name
 
 
 def render_yaml() -> str:

@@ -17,6 +17,7 @@ from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.segment.segmenter import Segmentation
+from gnesf_model.volume.block_grid import OutOfReach
 
 SPACE = LabelSpace.load("scannet20")
 CONFIG = Config(device="cpu")
@@ -407,3 +408,15 @@ def test_settings_that_shape_the_map_cannot_change(frames):
     with pytest.raises(ValueError, match=r"volume\.voxel_size_m cannot change while there is a map"):
         mapper.adjust(other)
     assert mapper.config == CONFIG
+
+
+def test_a_view_from_beyond_every_map_is_refused(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    mapper.integrate(frames[0])
+    pose = frames[0].world_T_cam.copy()
+    pose[0, 3] = 1e5
+    assert not mapper.render(frames[0].camera, pose).depth.any()
+    for far in (1e30, np.nan):
+        pose[0, 3] = far
+        with pytest.raises(OutOfReach, match="expected within 335544 m of the origin"):
+            mapper.render(frames[0].camera, pose)

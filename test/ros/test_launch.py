@@ -22,7 +22,7 @@ with_launch = pytest.mark.skipif(
 FILES = ("gnesf.launch.py", "replay.launch.py", "robots.launch.py")
 
 
-def ros2(*arguments: str, domain: int = 0, timeout_s: float = 100) -> str:
+def ros2(*arguments: str, domain: int = 0, timeout_s: float = 250) -> str:
     command = ["ros2", *arguments]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain or new_domain())}
     done = subprocess.run(
@@ -73,7 +73,7 @@ def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
     environment = {**os.environ, "ROS_DOMAIN_ID": str(new_domain())}
     done = subprocess.run(
         ["ros2", "launch", "gnesf_ros", *arguments],
-        env=environment, capture_output=True, text=True, timeout=60, check=False, cwd="/",
+        env=environment, capture_output=True, text=True, timeout=200, check=False, cwd="/",
     )  # fmt: skip
     assert words in done.stdout + done.stderr
 
@@ -98,7 +98,7 @@ class Launched:
         except subprocess.TimeoutExpired:
             self._process.kill()
 
-    def wait_for(self, text: str, count: int = 1, timeout_s: float = 60) -> None:
+    def wait_for(self, text: str, count: int = 1, timeout_s: float = 150) -> None:
         end = time.monotonic() + timeout_s
         while (log := self._log.read_text(errors="replace")).count(text) < count:
             assert time.monotonic() < end, f"no {text!r}:\n{log}"
@@ -113,7 +113,7 @@ class Launched:
 def test_without_autostart_the_command_line_takes_it_through_its_life_cycle(room_bag: Path, tmp_path: Path) -> None:
     arguments = ("gnesf.launch.py", "autostart:=false", f"segmenter:=oracle:{room_bag / 'labels'}")
     with Launched(new_domain(), tmp_path / "log", *arguments) as launched:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 150
         while "/gnesf" not in launched.ask("lifecycle", "nodes").splitlines():
             assert time.monotonic() < end
         for transition, state in (("configure", "inactive"), ("activate", "active"), ("deactivate", "inactive")):

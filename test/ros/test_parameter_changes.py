@@ -68,9 +68,13 @@ def test_what_can_change_at_once_does(tuner: Tuner, name: str, value: float) -> 
     ("name", "value", "words"),
     [
         ("keyframes.min_translation_m", 50.0, ["keyframes.min_translation_m", "range"]),
-        ("keyframes.min_translation_m", float("nan"), ["min_translation_m is NaN"]),
+        ("keyframes.min_translation_m", float("nan"), ["keyframes.min_translation_m", "range"]),
         ("keyframes.min_translation_m", "far", ["Wrong parameter type"]),
-        ("keyframes.min_translation_mm", 0.1, ["keyframes.min_translation_mm"]),
+        (
+            "keyframes.min_translation_mm",
+            0.1,
+            ["keyframes.min_translation_mm", "nearest: keyframes.min_translation_m)"],
+        ),
         ("volume.min_depth_m", 4.0, ["min_depth_m is 4.0 and max_depth_m 3.0"]),
         ("node.queue", "oldest", ["queue is 'oldest'", "newest"]),
         ("node.queue", "all", ["while the node is active", "read when the node is configured"]),
