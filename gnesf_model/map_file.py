@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
+from gnesf_model.device import single_thread
 from gnesf_model.map_check import MapFileError, check_fits, contents_of, description, parsed
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.volume.block_grid import MapFull, OutOfReach
@@ -33,6 +35,7 @@ _HEADER_BYTES = 1 << 20
 """The header of a map takes a few thousand bytes; more is not believed."""
 
 
+@single_thread()
 def save_map(path: str | Path, mapper: SemanticMapper) -> int:
     """Write the map as one file; until it is complete on the disk, what was there before stays.
 
@@ -63,6 +66,7 @@ def save_map(path: str | Path, mapper: SemanticMapper) -> int:
         raise OSError(f"the map cannot be saved as {path}: {reason}") from error
 
 
+@single_thread()
 def load_map(path: str | Path, mapper: SemanticMapper) -> dict[str, Any]:
     """Replace the mapper's map by a file's; only a file that is sound in every respect changes anything.
 
@@ -123,7 +127,9 @@ def _write_atomically(path: Path, arrays: dict[str, np.ndarray], metadata: dict[
     # Made here, not by the library, so that nothing that exists is written to and the usual permissions hold.
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
+        mode = stat.S_IMODE(os.stat(beside).st_mode)
         save_file(arrays, beside, metadata)
+        os.chmod(beside, mode)  # some versions of safetensors put a file of their own there, for its owner only
         _sync(beside)
         os.replace(beside, path)
     except BaseException:

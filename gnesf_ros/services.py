@@ -116,6 +116,8 @@ class Services:
             try:
                 response.message = await work(self._host.configured(), request, response)
                 response.success = True
+                if kind is not RenderView:  # which may be asked for many times a second
+                    logger.info(f"~/{name}: {response.message}")
             except EXPECTED as error:
                 response.message = " ".join(str(error).split())
                 logger.warning(f"~/{name} failed: {response.message}")

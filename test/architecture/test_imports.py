@@ -38,7 +38,7 @@ ALLOWED = {
     "sampling": "segment volume",
     "mapper": "config device frame fusion geometry keyframes labels sampling segment timing volume",
     "map_check": "gnesf_model frame mapper",
-    "map_file": "map_check mapper volume",
+    "map_file": "device map_check mapper volume",
     "build": "config device mapper segment",
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",

@@ -109,6 +109,8 @@ def test_saving_again_replaces_a_map_and_leaves_nothing_beside_it(frames, full, 
     save_map(tmp_path / "room", mapped(frames, 2))
     save_map(tmp_path / "room", full)
     assert [path.name for path in tmp_path.iterdir()] == ["room"]
+    (tmp_path / "other").touch()  # with the usual permissions
+    assert (tmp_path / "room").stat().st_mode == (tmp_path / "other").stat().st_mode
     loaded = mapper(frames)
     load_map(tmp_path / "room", loaded)
     assert_equal(loaded, full)
