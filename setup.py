@@ -21,10 +21,10 @@ REQUIREMENTS = [
     "scipy>=1.8",
     "tqdm>=4.57",
     "rosbags>=0.11.9",
+    "safetensors>=0.4",
     "trimesh>=4.0",
     # The bundled segmenter is one of its checkpoints.
     "transformers>=4.40",
-    "safetensors>=0.4",
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],

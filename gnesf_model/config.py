@@ -223,6 +223,9 @@ class SemanticsConfig(Section):
 class NodeConfig(Section):
     """What only the ROS 2 node needs."""
 
+    autostart: bool = option(
+        True, "Configure and activate at once; false: wait for the transitions of a life-cycle manager."
+    )
     queue: str = option(
         "newest",
         "newest: one waiting frame, the newest wins (robots); all: every frame is processed, with reliable "
@@ -309,6 +312,19 @@ class Config(Section):
     def to_flat(self) -> dict[str, Any]:
         """Every setting by its dotted name."""
         return _flatten(dataclasses.asdict(self))
+
+
+ADJUSTABLE = (
+    "keyframes.min_translation_m",
+    "keyframes.min_rotation_deg",
+    "volume.min_depth_m",
+    "volume.max_depth_m",
+    "volume.max_weight",
+    "volume.min_weight",
+    "semantics.band_vox",
+    "semantics.max_votes",
+)
+"""Settings that may change from one frame to the next."""
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:

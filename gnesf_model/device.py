@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,6 +34,13 @@ def set_cpu_threads(count: int) -> None:
     if count:
         torch.set_num_threads(count)
         cv2.setNumThreads(count)
+
+
+def release_memory() -> None:
+    """Give memory that nothing uses any more back to the device; torch would keep it for this process."""
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The semantic mapper: frames in, a labelled surface out.
 
-`SemanticMapper.integrate` is the only way into the map. It reads no topic, no file and no clock, so the
-same frames give the same map live and offline.
+`SemanticMapper.integrate` is the only way into the map but for `replace`, which takes a whole one. They read no
+topic, no file and no clock, so the same frames give the same map live and offline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gnesf_model.config import Config
+from gnesf_model.config import ADJUSTABLE, Config
 from gnesf_model.device import single_thread, torch_device
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
@@ -31,6 +31,8 @@ _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
 _DYNAMIC_PROBABILITY = 0.5
 """Pixels more likely than this to be a person, an animal or a vehicle are kept out of the map."""
+_SHAPING = ("geometry", "device", "keyframes.", "segmenter.", "volume.", "semantics.")
+"""Sections whose settings shape the map, but for those in `ADJUSTABLE`."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,24 @@ class RenderedView:
     colors: np.ndarray
 
 
+@dataclass(frozen=True)
+class MapContents:
+    """Everything that mapping goes on from.
+
+    Attributes:
+        blocks: ``coords`` (N, 3) and every attribute (N, 512) of the blocks, see `BlockGrid.rows`.
+        votes: rows of the vote table, see `VoteTable.rows`.
+        frames, keyframes: how many went into it.
+        last_pose: (4, 4) world_T_cam of the latest keyframe; None before the first.
+    """
+
+    blocks: dict[str, torch.Tensor]
+    votes: dict[str, torch.Tensor]
+    frames: int
+    keyframes: int
+    last_pose: np.ndarray | None
+
+
 class SemanticMapper:
     """Builds the map.
 
@@ -125,12 +145,7 @@ class SemanticMapper:
             device=self.device,
         )
         self.truncation_m = volume.truncation_vox * volume.voxel_size_m
-        self.tsdf = TsdfVolume(
-            self.grid,
-            truncation_m=self.truncation_m,
-            max_depth_m=volume.max_depth_m,
-            max_weight=volume.max_weight,
-        )
+        self.tsdf = self._tsdf_volume()
         self.votes = VoteTable(
             classes,
             max_votes=config.semantics.max_votes,
@@ -157,6 +172,44 @@ class SemanticMapper:
         self.votes.clear()
         self.keyframes.clear()
         self.frames = 0
+
+    def contents(self) -> MapContents:
+        """What the map is, as `replace` takes it; views of the map, valid until the next change."""
+        return MapContents(
+            blocks=self.grid.rows(),
+            votes=self.votes.rows(),
+            frames=self.frames,
+            keyframes=self.keyframes.count,
+            last_pose=self.keyframes.last_pose,
+        )
+
+    def adjust(self, config: Config) -> None:
+        """Go on with other settings, from the next frame on.
+
+        Raises:
+            ValueError: a setting differs that shapes the map, so is not in `ADJUSTABLE`.
+        """
+        old, new = self.config.to_flat(), config.to_flat()
+        changed = [name for name in new if new[name] != old[name] and name.startswith(_SHAPING)]
+        if fixed := [name for name in changed if name not in ADJUSTABLE]:
+            raise ValueError(f"{', '.join(fixed)} cannot change while there is a map")
+        self.config = config
+        self.keyframes.config = config.keyframes
+        self.votes.max_votes = config.semantics.max_votes
+        self.tsdf = self._tsdf_volume()
+
+    @torch.inference_mode()
+    def replace(self, contents: MapContents) -> None:
+        """Hold another map, made with the same voxels, truncation and classes; mapping goes on from it.
+
+        Raises:
+            MapFull, OutOfReach: it does not fit; the map is as it was.
+        """
+        grid, votes = self.grid.filled(contents.blocks), self.votes.filled(contents.votes)
+        self.grid, self.votes = grid, votes
+        self.tsdf = self._tsdf_volume()
+        self.keyframes.restore(contents.keyframes, contents.last_pose)
+        self.frames = contents.frames
 
     @torch.inference_mode()
     def integrate(self, frame: Frame) -> MapUpdate:
@@ -202,6 +255,9 @@ class SemanticMapper:
         """Semantic view synthesis: what a camera at (4, 4) `world_T_cam` sees of the map.
 
         Rays end at `max_depth_m`, by default the depth to which the map is measured.
+
+        Raises:
+            OutOfReach: the camera is further from the world's origin than any map can be.
         """
         cast = raycast(
             self.grid,
@@ -219,6 +275,15 @@ class SemanticMapper:
             labels=label.view(shape).cpu().numpy(),
             confidence=confidence.view(shape).cpu().numpy(),
             colors=self.votes.color(rows).view(*shape, 3).cpu().numpy(),
+        )
+
+    def _tsdf_volume(self) -> TsdfVolume:
+        volume = self.config.volume
+        return TsdfVolume(
+            self.grid,
+            truncation_m=self.truncation_m,
+            max_depth_m=volume.max_depth_m,
+            max_weight=volume.max_weight,
         )
 
     def _integrate(self, frame: Frame, segmentation: Segmentation) -> tuple[torch.Tensor, Keyframe | None]:

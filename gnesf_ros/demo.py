@@ -232,7 +232,11 @@ def _for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str)
         segmenter=dataclasses.replace(config.segmenter, model=model),
         input=dataclasses.replace(config.input, pose_source=topics.pose_source),
         node=dataclasses.replace(
-            config.node, queue=queue, use_depth=True, image_transport="compressed" if compressed else "raw"
+            config.node,
+            autostart=True,
+            queue=queue,
+            use_depth=True,
+            image_transport="compressed" if compressed else "raw",
         ),
     )
 

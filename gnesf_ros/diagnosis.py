@@ -21,7 +21,7 @@ PATIENCE_S = 5.0
 """So long nothing may come out before it is an error."""
 _REPEAT_S, _REMIND_S = 5.0, 30.0
 """Shortest time between two warnings of new drops of one kind, and between two that say the same."""
-_NO_FAULT = ("superseded", "clock_jump")
+_NO_FAULT = ("superseded", "clock_jump", "paused", "inactive")
 """Drops that are how the node is meant to work."""
 
 Drops = tuple[Counter, dict[str, str]]
@@ -69,6 +69,8 @@ class Diagnosis:
         )
 
     def _verdict(self, state: MapState, drops: Counter, messages: dict[str, str]) -> tuple[bytes, str]:
+        if self._worker.refusal == "paused":
+            return DiagnosticStatus.WARN, "paused: images are not mapped until ~/resume is called"
         now = time.monotonic()
         fresh = drops - self._history[0][2]
         faults = [f"{n} dropped ({reason}): {messages[reason]}" for reason, n in _faults(fresh)]
@@ -148,7 +150,7 @@ class Diagnosis:
         return values
 
     def _mapping_words(self, state: MapState) -> tuple[bytes, str]:
-        if not state.processed:
+        if not state.blocks:
             return DiagnosticStatus.OK, "the map is empty"
         return DiagnosticStatus.OK, f"{state.processed} frames, {state.keyframes} keyframes, {state.voxels} voxels"
 
@@ -165,6 +167,16 @@ class Diagnosis:
             "device": self._device,
         }
         return values | {f"{stage} p50": f"{ms:.2f} ms" for stage, ms in state.stages_ms.items()}
+
+
+def inactive(node: Node) -> DiagnosticArray:
+    """The diagnostics of a node that is configured and not active."""
+    name = node.get_fully_qualified_name()
+    text = f"inactive: nothing is mapped until the node is activated (ros2 lifecycle set {name} activate)"
+    return DiagnosticArray(
+        header=stamps.header(node.get_clock().now().nanoseconds, ""),
+        status=[_status(f"{name.lstrip('/')}: input", DiagnosticStatus.WARN, text, {})],
+    )
 
 
 def _faults(drops: Counter) -> list[tuple[str, int]]:

@@ -1,25 +1,35 @@
-"""The node: wires parameters, input, the worker, output and diagnostics together."""
+"""The node: wires parameters, input, the worker, output and diagnostics together, as its life cycle has it."""
 
 from __future__ import annotations
 
-import rclpy
+import concurrent.futures
+import traceback
+
 from gnesf_msgs.msg import MapperStatus
 from rclpy.clock import Clock, ClockType
 
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
-from gnesf_ros import log_bridge, stamps
+from gnesf_model.device import release_memory
+from gnesf_model.mapper import SemanticMapper
+from gnesf_ros import diagnosis, log_bridge
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
+from gnesf_ros.managed import EntityScope, ManagedNode
 from gnesf_ros.mapping import Mapping
-from gnesf_ros.parameters import declare_parameters
+from gnesf_ros.parameters import declare_parameters, follow_changes
+from gnesf_ros.parts import Active, Configured
 from gnesf_ros.publishers import Publishers
-from gnesf_ros.worker import Worker
+from gnesf_ros.services import Services
+from gnesf_ros.status import Tally
+from gnesf_ros.worker import Mark, Worker
 
 NAME = "gnesf"
 """Of the node, and so of its private topics, unless it is remapped."""
 _POLL_S = 0.05
 _DIAGNOSTICS_S = 1.0
+_FRAME_S = 20.0
+"""So long a transition waits for the frame in work."""
 
 
 def refuse_without_effect(config: Config) -> None:
@@ -37,84 +47,197 @@ def refuse_without_effect(config: Config) -> None:
 class GnesfNode:
     """Maps what a camera sees.
 
-    One thread runs the callbacks, which only decode; the worker's thread has the map. Everything that could
-    be wrong is found before anything is subscribed to.
+    One thread runs the callbacks, which only decode; the worker's thread has the map. Parameters are checked when
+    the node is made, the network and the label space when it is configured: everything that could be wrong is found
+    before anything is subscribed to.
 
     Attributes:
         node: the ROS node. It is owned, not inherited from: rclpy's Node has dozens of private names.
+        config: the settings; those that take effect later are in there already.
 
     Raises:
-        ValueError, OSError, RuntimeError, ImportError: a parameter, the segmenter or its labels are wrong.
+        ValueError: a parameter is wrong.
     """
 
     def __init__(self) -> None:
-        self.node = node = rclpy.create_node(NAME)
-        config = declare_parameters(node)
-        refuse_without_effect(config)
-        logger = node.get_logger()
-        self._log_bridge = log_bridge.install(logger)
-        mapper = build_mapper(config)
-        self._global_frame = config.input.global_frame
-        self._publishers = Publishers(node, mapper.labels, self._global_frame)
-        self._mapping = Mapping(mapper, self._publishers, config.node.cloud_period_s, lambda: self._input.color_frame)
-        # A guard condition brings the status from the worker's thread to the executor's.
-        self._frame_done = node.create_guard_condition(self._publish_status)
-        self._worker = Worker(
-            self._mapping.process,
-            self._mapping.idle,
-            self._frame_done.trigger,
-            logger,
-            queue=config.node.queue,
-            max_queue=config.node.max_queue,
-            alive=node.context.ok,
-        )
-        self._input = FrameInput(node, config, self._worker.submit, lambda: not self._worker.pending)
-        self._diagnosis = Diagnosis(node, self._input, self._worker, mapper)
+        self.node = ManagedNode(NAME, self)
+        self.config = declare_parameters(self.node)
+        refuse_without_effect(self.config)
+        self._log_bridge = log_bridge.install(self.node.get_logger())
+        self._configured: Configured | None = None
+        self._active: Active | None = None
+        self._outputs, self._inputs = EntityScope(self.node), EntityScope(self.node)
         self._last_status: MapperStatus | None = None
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
-        node.create_timer(_POLL_S, self._on_poll, clock=steady)
-        node.create_timer(_DIAGNOSTICS_S, self._on_diagnostics, clock=steady)
-        self._publishers.legend()
+        self._services = Services(self)
+        follow_changes(self.node, lambda: self.config, self._phase, self._take_config)
+
+    def configure(self) -> None:
+        """Load the network, make an empty map, and start the worker and the outputs.
+
+        Raises:
+            ValueError, OSError, RuntimeError, ImportError: the network, its labels or a setting are wrong.
+        """
+        mapper = build_mapper(self.config)
+        with self._outputs.recording():
+            self._configured = self._with_outputs(mapper)
+        self._last_status = None
+        self._configured.worker.start()
+        self._configured.publishers.legend()
         self._publish_status()
-        self._worker.start()
-        logger.info(
-            f"ready: {config.segmenter.model} on {mapper.device}, {len(mapper.labels)} classes of "
-            f"'{mapper.labels.name}', voxels of {config.volume.voxel_size_m * 100:g} cm in {config.input.global_frame}"
-        )
+        self.node.get_logger().info(f"configured: {self._words()}")
+
+    def activate(self) -> None:
+        """Subscribe.
+
+        Raises:
+            ValueError: settings of the input contradict each other.
+        """
+        with self._inputs.recording():
+            self._active = self._with_inputs(self._configured)
+        self._configured.mapping.active = True
+        self._configured.worker.refuse("paused" if self._configured.mapping.paused else "")
+        self._publish_status()
+        self.node.get_logger().info(f"ready: {self._words()}")
+
+    def deactivate(self) -> None:
+        """Unsubscribe and let the frame in work end; the map stays."""
+        if self._active is None:
+            return
+        self._configured.worker.refuse("inactive")
+        try:
+            self._configured.worker.call(lambda: None).result(_FRAME_S)
+        except concurrent.futures.TimeoutError:  # the built-in one from Python 3.11 on
+            self.node.get_logger().warning(f"the mapper did not finish its frame within {_FRAME_S:.0f} s")
+        self._configured.mapping.active = False
+        self._inputs.destroy()
+        self._configured.tally.close(self._active.inputs)
+        self._active = None
+        self._publish_status()
+        self.node.get_logger().info("deactivated: the map is kept")
+
+    def cleanup(self) -> None:
+        """Stop the worker and free the map, the network and the outputs."""
+        if self._configured is None:
+            return
+        if not self._configured.worker.stop():
+            self.node.get_logger().warning("the mapper did not finish its frame in time")
+        self._outputs.destroy()
+        self._configured = None
+        release_memory()
+
+    def configured(self) -> Configured:
+        """The map and what is around it.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        if self._configured is None:
+            name = self.node.get_fully_qualified_name()
+            raise RuntimeError(f"the node has no map: configure it first (ros2 lifecycle set {name} configure)")
+        return self._configured
+
+    def map_changed(self, generation: int, mark: Mark) -> None:
+        """The map was emptied or replaced: count from then, which `mark` of the worker tells."""
+        if self._configured is not None:
+            self._configured.tally.restart(generation, mark, self._active.inputs if self._active else None)
+            self._publish_status()
+
+    def set_paused(self, paused: bool) -> None:
+        """Refuse frames, or take them again; an inactive node does so once it is activated."""
+        self._configured.mapping.paused = paused
+        if self._active is not None:
+            self._configured.worker.refuse("paused" if paused else "")
+        self._publish_status()
 
     def close(self) -> None:
-        """Stop the worker, then the node."""
-        if not self._worker.stop():
+        """End everything, then the node."""
+        if self._configured is not None and not self._configured.worker.stop():
             self.node.get_logger().warning("the mapper did not finish its frame in time")
         log_bridge.remove(self._log_bridge)
         self.node.destroy_node()
 
+    def _with_outputs(self, mapper: SemanticMapper) -> Configured:
+        """Everything around a map but its input."""
+        node, config = self.node, self.config
+        publishers = Publishers(node, mapper.labels, config.input.global_frame)
+        mapping = Mapping(mapper, publishers, config.node.cloud_period_s, self._color_frame)
+        # A guard condition brings the status from the worker's thread to the executor's.
+        frame_done = node.create_guard_condition(self._publish_status)
+        worker = Worker(
+            mapping.process,
+            mapping.idle,
+            frame_done.trigger,
+            node.get_logger(),
+            queue=config.node.queue,
+            max_queue=config.node.max_queue,
+            alive=node.context.ok,
+        )
+        node.create_timer(_DIAGNOSTICS_S, self._on_diagnostics, clock=_steady())
+        return Configured(mapper, publishers, mapping, worker, Tally(worker))
+
+    def _with_inputs(self, parts: Configured) -> Active:
+        """The subscriptions, and what watches them."""
+        worker = parts.worker
+        inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending)
+        self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
+        return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper))
+
+    def _color_frame(self) -> str:
+        return self._active.inputs.color_frame if self._active else ""
+
+    def _phase(self) -> str:
+        if self._configured is None:
+            return "unconfigured"
+        return "inactive" if self._active is None else "active"
+
+    def _take_config(self, config: Config) -> None:
+        """Go on with other settings; those that are read later wait for that.
+
+        Raises:
+            ValueError: they say nothing to the node.
+        """
+        refuse_without_effect(config)
+        self.config = config
+        if self._configured is None:
+            return
+        mapping, logger = self._configured.mapping, self.node.get_logger()
+
+        def adjust() -> None:
+            try:
+                mapping.adjust(config)
+            except Exception:  # they were checked, so this is a fault of ours, and nobody waits for the outcome
+                logger.error(f"internal error, a parameter has no effect:\n{traceback.format_exc()}")
+
+        self._configured.worker.call(adjust)
+
+    def _words(self) -> str:
+        config, mapper = self.config, self._configured.mapper
+        return (
+            f"{config.segmenter.model} on {mapper.device}, {len(mapper.labels)} classes of '{mapper.labels.name}', "
+            f"voxels of {config.volume.voxel_size_m * 100:g} cm in {config.input.global_frame}"
+        )
+
     def _on_poll(self) -> None:
-        self._input.poll()
+        self._active.inputs.poll()
         self._publish_status()
 
     def _on_diagnostics(self) -> None:
-        self._publishers.diagnostics(self._diagnosis.look(self._mapping.state))
+        parts, active = self._configured, self._active
+        message = active.diagnosis.look(parts.mapping.state) if active else diagnosis.inactive(self.node)
+        parts.publishers.diagnostics(message)
 
     def _publish_status(self) -> None:
         """Tell how far the map is, when something has changed."""
-        # What waits is read before the map's state: a frame may be counted twice for a moment, never missed.
-        waiting, pending = self._worker.queue_length, self._worker.pending + self._input.assembler.waiting
-        state = self._mapping.state
-        drops, _ = self._diagnosis.drops()
-        reasons = sorted(drops)
-        status = MapperStatus(
-            header=stamps.header(state.stamp_ns, self._global_frame),
-            state=MapperStatus.MAPPING if state.processed else MapperStatus.WAITING,
-            frames_received=self._input.topics["color"].received,
-            frames_processed=state.processed,
-            keyframes=state.keyframes,
-            drop_reasons=reasons,
-            drop_counts=[drops[reason] for reason in reasons],
-            queue_length=waiting,
-            frames_pending=pending,
-            surface_voxels=state.voxels,
-        )
+        parts = self._configured
+        if parts is None or parts.mapping.state.generation != parts.tally.generation:
+            return  # the map has just been changed, and `map_changed` is about to be called
+        inputs = self._active.inputs if self._active else None
+        status = parts.tally.message(parts.mapping, inputs, self.config.input.global_frame)
         if status != self._last_status:
             self._last_status = status
-            self._publishers.status(status)
+            parts.publishers.status(status)
+
+
+def _steady() -> Clock:
+    """Simulated time may stand still."""
+    return Clock(clock_type=ClockType.STEADY_TIME)

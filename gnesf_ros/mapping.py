@@ -7,9 +7,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from gnesf_model.frame import Frame, FrameDropped
-from gnesf_model.mapper import MapUpdate, SemanticMapper
+import numpy as np
+
+from gnesf_model.config import Config
+from gnesf_model.frame import Camera, Frame, FrameDropped
+from gnesf_model.map_file import load_map, save_map
+from gnesf_model.mapper import MapUpdate, RenderedView, SemanticMapper
 from gnesf_ros.publishers import Publishers
 
 _WINDOW = 60
@@ -21,8 +27,9 @@ class MapState:
     """How the map stands after a frame; a new one each time, so other threads just read the latest.
 
     Attributes:
-        stamp_ns: of the newest frame in the map, 0 before the first.
-        processed, keyframes: frames in the map, and those that voted.
+        generation: counts how often the map was emptied or replaced as a whole.
+        stamp_ns: of the newest frame that went into it since then, 0 before the first.
+        processed, keyframes: frames that went into it since then, and those that voted.
         voxels: voxels that hold votes.
         blocks: voxel blocks.
         memory_mb: memory of voxels and votes.
@@ -31,6 +38,7 @@ class MapState:
         rate_hz: frames per second over the last frames.
     """
 
+    generation: int = 0
     stamp_ns: int = 0
     processed: int = 0
     keyframes: int = 0
@@ -50,6 +58,11 @@ class Mapping:
         publishers: where results go.
         cloud_period_s: shortest time between two clouds, s.
         color_frame: gives the frame_id of the colour images.
+
+    Attributes:
+        state: how the map stands.
+        active: whether anything may be published.
+        paused: whether frames are refused until somebody resumes.
     """
 
     def __init__(
@@ -60,10 +73,12 @@ class Mapping:
         color_frame: Callable[[], str],
     ) -> None:
         self.state = MapState(memory_mb=mapper.memory_bytes / 1e6)
+        self.active = self.paused = False
         self._mapper, self._publishers, self._color_frame = mapper, publishers, color_frame
         self._cloud_period_s = cloud_period_s
         self._cloud_due_s = 0.0
-        self._cloud_processed = 0
+        self._cloud_of = (0, 0)
+        """Generation and frames of the map that the latest cloud shows."""
         self._stages: dict[str, deque[float]] = {}
         self._finished_s: deque[float] = deque(maxlen=_WINDOW)
 
@@ -95,22 +110,69 @@ class Mapping:
         """Publish the cloud when the map has changed, the period is over and somebody listens."""
         now = time.monotonic()
         state = self.state
-        if state.processed == self._cloud_processed or now < self._cloud_due_s or not self._publishers.cloud_wanted:
+        if not self.active or (state.generation, state.processed) == self._cloud_of or now < self._cloud_due_s:
+            return
+        if not self._publishers.cloud_wanted:
             return
         # Set first: a cloud that fails is tried again after the period, not at once.
         self._cloud_due_s = now + self._cloud_period_s
         self._publishers.cloud(self._mapper.surface(), state.stamp_ns)
-        self._cloud_processed = state.processed
+        self._cloud_of = (state.generation, state.processed)
         done = time.monotonic()
         self._cloud_due_s = done + self._cloud_period_s
         self._remember({"cloud": (done - now) * 1e3})
         self.state = replace(state, stages_ms=self._medians())
+
+    def reset(self) -> int:
+        """Empty the map; gives the generation of the new one."""
+        self._mapper.reset()
+        return self._begin_anew()
+
+    def save(self, path: Path) -> int:
+        """Write the map as a file; gives its size in bytes.
+
+        Raises:
+            MapFileError, OSError: as `save_map`.
+        """
+        return save_map(path, self._mapper)
+
+    def load(self, path: Path) -> tuple[dict[str, Any], int]:
+        """Replace the map by a file's; gives what the file says of it, and the generation of the map.
+
+        Raises:
+            MapFileError, OSError: as `load_map`; the map is as it was.
+        """
+        return load_map(path, self._mapper), self._begin_anew()
+
+    def render(self, camera: Camera, world_T_cam: np.ndarray, max_depth_m: float | None) -> RenderedView:
+        """The map as a camera would see it."""
+        return self._mapper.render(camera, world_T_cam, max_depth_m)
+
+    def adjust(self, config: Config) -> None:
+        """Go on with other settings, of those that can change while mapping."""
+        self._mapper.adjust(config)
+        self._cloud_due_s += config.node.cloud_period_s - self._cloud_period_s
+        self._cloud_period_s = config.node.cloud_period_s
+
+    def _begin_anew(self) -> int:
+        """Count from zero for another map, whose cloud is due at once."""
+        self._finished_s.clear()
+        self._cloud_due_s = 0.0
+        self.state = MapState(
+            generation=self.state.generation + 1,
+            voxels=self._mapper.votes.count,
+            blocks=self._mapper.grid.count,
+            memory_mb=self._mapper.memory_bytes / 1e6,
+            stages_ms=self._medians(),
+        )
+        return self.state.generation
 
     def _state_after(self, update: MapUpdate, stages: dict[str, float]) -> MapState:
         self._remember(stages)
         self._finished_s.append(time.monotonic())
         span = self._finished_s[-1] - self._finished_s[0]
         return MapState(
+            generation=self.state.generation,
             stamp_ns=update.stamp_ns,
             processed=self.state.processed + 1,
             keyframes=self.state.keyframes + (update.keyframe is not None),

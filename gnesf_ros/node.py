@@ -51,6 +51,8 @@ def _run(arguments: Sequence[str]) -> None:
         gnesf = GnesfNode()
         executor = SingleThreadedExecutor()
         executor.add_node(gnesf.node)
+        if gnesf.config.node.autostart:
+            gnesf.node.start()
         executor.spin()
     finally:
         for number in SIGNALS:

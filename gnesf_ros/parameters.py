@@ -1,27 +1,36 @@
 """ROS parameters of the node, all derived from `gnesf_model.config`.
 
-``python -m gnesf_ros.parameters > config/gnesf.yaml`` writes the parameter file; it needs no ROS, which is
-why ROS is imported only where parameters are declared.
+``python -m gnesf_ros.parameters > config/gnesf.yaml`` writes the parameter file, and ``python -m gnesf_ros.parameters
+table > docs/parameters.md`` the table for people; they need no ROS, which is why ROS is imported only where parameters
+are declared.
 """
 
 from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gnesf_model.config import Config, Option
+from gnesf_model.config import ADJUSTABLE, Config, Option
 
 if TYPE_CHECKING:
-    from rcl_interfaces.msg import ParameterDescriptor
+    from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
     from rclpy.node import Node
 
 RCLPY_OWN = ("use_sim_time", "start_type_description_service")
 """Parameters that rclpy declares in every node."""
 RCLPY_PREFIX = "qos_overrides."
-NO_CHANGE = "read when the node starts: set it in the parameter file and start the node again"
+LIVE = (*ADJUSTABLE, "node.cloud_period_s")
+"""Parameters that take effect at once."""
+ON_ACTIVATION = ("input.", "node.use_depth", "node.image_transport")
+"""Parameters, or beginnings of their names, that are read when the node is activated; all others when configured."""
+ON_CONFIGURATION = ("input.global_frame",)
+"""What is none of those all the same."""
+AT_START = ("node.autostart",)
+"""Parameters that are read once."""
 
 _FLOAT_MAX = sys.float_info.max
 _INT_MAX = 2**63 - 1
@@ -56,11 +65,15 @@ def given_values(node: Node) -> dict[str, Any]:
     for name, parameter in node._parameter_overrides.items():
         if name in RCLPY_OWN or name.startswith(RCLPY_PREFIX):
             continue
-        value = parameter.value
-        if value is None:
-            value = []  # an empty list in YAML has no type, so rclpy calls it "not set"
-        given[name] = value if isinstance(value, (bool, int, float, str)) else list(value)
+        given[name] = _plain(parameter.value)
     return given
+
+
+def _plain(value: Any) -> Any:
+    """A parameter's value as the configuration has it."""
+    if value is None:
+        return []  # an empty list in YAML has no type, so rclpy calls it "not set"
+    return value if isinstance(value, (bool, int, float, str)) else list(value)
 
 
 def descriptor(option: Option) -> ParameterDescriptor:
@@ -70,8 +83,8 @@ def descriptor(option: Option) -> ParameterDescriptor:
     found = ParameterDescriptor(
         name=option.name,
         description=option.doc,
-        additional_constraints="; ".join([*_constraints(option), NO_CHANGE]),
-        read_only=True,
+        additional_constraints="; ".join([*_constraints(option), when(option.name)[1]]),
+        read_only=option.name in AT_START,
     )
     if option.low is None and option.high is None:
         return found
@@ -84,6 +97,70 @@ def descriptor(option: Option) -> ParameterDescriptor:
         high = _INT_MAX if option.high is None else int(option.high)
         found.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return found
+
+
+def when(name: str) -> tuple[tuple[str, ...], str]:
+    """Phases of the node in which a parameter may change, and that in words."""
+    if name in AT_START:
+        return (), "read once, when the process starts"
+    if name in LIVE:
+        return ("unconfigured", "inactive", "active"), "takes effect at once"
+    if name.startswith(ON_ACTIVATION) and name not in ON_CONFIGURATION:
+        return ("unconfigured", "inactive"), "read when the node is activated: deactivate it first"
+    return ("unconfigured",), "read when the node is configured: deactivate it and clean it up first"
+
+
+def follow_changes(
+    node: Node, current: Callable[[], Config], phase: Callable[[], str], take: Callable[[Config], None]
+) -> None:
+    """Let parameters change while the node runs, as far as that makes sense; refuse the rest with the reason.
+
+    Args:
+        node: whose parameters they are, declared already.
+        current: gives the settings now.
+        phase: gives ``unconfigured``, ``inactive`` or ``active``.
+        take: takes the new settings; a ValueError refuses them.
+    """
+    from rcl_interfaces.msg import SetParametersResult
+    from rclpy.exceptions import ParameterNotDeclaredException
+
+    names = {option.name for option in Config.options()}
+
+    def on_set(parameters: list[Any]) -> SetParametersResult:
+        given = {p.name: _plain(p.value) for p in parameters if p.name in names}
+        old = current().to_flat()
+        try:
+            config = Config.from_flat({**old, **given})
+            changed = {name: value for name, value in config.to_flat().items() if value != old[name]}
+            for name, value in changed.items():
+                phases, words = when(name)
+                if phase() not in phases:
+                    raise ValueError(f"{name} cannot become {value!r} while the node is {phase()}: {words}")
+            if changed:
+                take(config)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def before_set(parameters: list[Any]) -> list[Any]:
+        for parameter in parameters:
+            if not node.has_parameter(parameter.name):
+                # rclpy's own answer does not name it.
+                raise ParameterNotDeclaredException([_unknown(parameter.name)])
+        return parameters
+
+    if hasattr(node, "add_pre_set_parameters_callback"):  # from Iron on
+        node.add_pre_set_parameters_callback(before_set)
+    node.add_on_set_parameters_callback(on_set)
+
+
+def _unknown(name: str) -> str:
+    """That there is no such parameter, with the nearest that there is."""
+    try:
+        Config.from_flat({name: None})
+    except ValueError as error:
+        return str(error)
+    return name
 
 
 def render_yaml() -> str:
@@ -109,6 +186,26 @@ def render_yaml() -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_table() -> str:
+    """docs/parameters.md: every parameter with its default, what it may be, and when it may change."""
+    lines = [
+        "# Parameters",
+        "",
+        "Made from gnesf_model/config.py by `python -m gnesf_ros.parameters table > docs/parameters.md`. The node",
+        "reads them from a parameter file such as config/gnesf.yaml, `gnesf map` from `--config` and `--set`. Which",
+        "may change while the node runs is explained in [node.md](node.md).",
+        "",
+        "| parameter | default | may be | read | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    read = {0: "at the start", 1: "when configured", 2: "when activated", 3: "at once"}
+    for option in Config.options():
+        constraints = "; ".join(_constraints(option)).removeprefix("one of: ")
+        row = (f"`{option.name}`", f"`{_yaml_value(option.default)}`", constraints, read[len(when(option.name)[0])])
+        lines.append(f"| {' | '.join([*row, option.doc])} |")
+    return "\n".join(lines) + "\n"
+
+
 def _constraints(option: Option) -> list[str]:
     """Range and choices in words."""
     words = []
@@ -130,4 +227,4 @@ def _yaml_value(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render_yaml())
+    sys.stdout.write(render_table() if sys.argv[1:] == ["table"] else render_yaml())

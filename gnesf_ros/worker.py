@@ -7,12 +7,28 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, NamedTuple, TypeVar
 
 from gnesf_model.frame import Frame, FrameDropped
 
+T = TypeVar("T")
+
 IDLE_PERIOD_S = 0.1
 """How often an idle worker looks whether something is left to publish."""
+
+
+_REFUSALS = {
+    "paused": "the node is paused: call ~/resume",
+    "inactive": "the node was deactivated before the frame was mapped",
+}
+
+
+class Mark(NamedTuple):
+    """How far a worker is: frames that it was done with, one way or another, and its drops by reason."""
+
+    done: int
+    drops: Counter[str]
 
 
 class Worker:
@@ -20,7 +36,8 @@ class Worker:
 
     With ``newest`` one frame waits and a newer one takes its place (counted as ``superseded``); with ``all``
     up to `max_queue` wait and further ones are dropped (``queue_full``). A frame that fails is counted and the
-    next one is taken: nothing that a frame does ends the thread.
+    next one is taken: nothing that a frame does ends the thread. What else needs the map is run by `call`,
+    between frames.
 
     Args:
         process: called with each frame, in the thread.
@@ -30,6 +47,9 @@ class Worker:
         queue: ``newest`` or ``all``.
         max_queue: frames that wait at most with ``all``.
         alive: False once messages cannot be published any more, which is no error then.
+
+    Attributes:
+        submitted: frames so far.
     """
 
     def __init__(
@@ -48,8 +68,11 @@ class Worker:
         self._newest_only = queue == "newest"
         self._capacity = 1 if self._newest_only else max_queue
         self._waiting: deque[Frame] = deque()
+        self._calls: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._busy, self._since_s = False, 0.0
         self._stopping = False
+        self._refusal = ""
+        self.submitted = 0
         self._drops: Counter[str] = Counter()
         self._last_message: dict[str, str] = {}
         self._changed = threading.Condition()
@@ -65,7 +88,10 @@ class Worker:
         with self._changed:
             self._stopping = True
             self._waiting.clear()
+            calls, self._calls = self._calls, deque()
             self._changed.notify()
+        for future, _ in calls:
+            future.set_exception(RuntimeError("the node is being cleaned up"))
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -73,6 +99,10 @@ class Worker:
     def submit(self, frame: Frame) -> None:
         """Queue a frame; never blocks."""
         with self._changed:
+            self.submitted += 1
+            if self._refusal:
+                self._count(self._refusal, _REFUSALS[self._refusal])
+                return
             if len(self._waiting) >= self._capacity:
                 if not self._newest_only:
                     text = f"{self._capacity} frames wait already: play slower, or raise node.max_queue"
@@ -82,6 +112,40 @@ class Worker:
                 self._count("superseded", "a newer frame came while the mapper was busy")
             self._waiting.append(frame)
             self._changed.notify()
+
+    def call(self, action: Callable[[], T]) -> Future[T]:
+        """Run `action` in the worker's thread after the frame in work, before those that wait; never blocks.
+
+        Returns:
+            What becomes of it; a RuntimeError when the worker is stopped first.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            if self._stopping:
+                future.set_exception(RuntimeError("the node is being cleaned up"))
+            else:
+                self._calls.append((future, action))
+                self._changed.notify()
+        return future
+
+    def refuse(self, reason: str) -> None:
+        """Take no frames, and drop those that wait, as ``paused`` or ``inactive``; empty: take them again."""
+        with self._changed:
+            self._refusal = reason
+            if reason:
+                for _ in range(len(self._waiting)):
+                    self._count(reason, _REFUSALS[reason])
+                self._waiting.clear()
+
+    @property
+    def refusal(self) -> str:
+        """Why no frames are taken; empty while they are."""
+        return self._refusal
+
+    def mark(self) -> Mark:
+        """How far the worker is."""
+        with self._changed:
+            return Mark(self.submitted - len(self._waiting) - self._busy, Counter(self._drops))
 
     @property
     def queue_length(self) -> int:
@@ -108,12 +172,16 @@ class Worker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._waiting and not self._stopping:
+                if not self._waiting and not self._calls and not self._stopping:
                     self._changed.wait(IDLE_PERIOD_S)
                 if self._stopping:
                     return
-                frame = self._waiting.popleft() if self._waiting else None
+                call = self._calls.popleft() if self._calls else None
+                frame = self._waiting.popleft() if self._waiting and not call else None
                 self._busy, self._since_s = frame is not None, time.monotonic()
+            if call is not None:
+                _fulfil(*call)
+                continue
             if frame is None:
                 self._guarded(self._idle, lost="")
                 continue
@@ -140,3 +208,12 @@ class Worker:
     def _count(self, reason: str, message: str) -> None:
         self._drops[reason] += 1
         self._last_message[reason] = message
+
+
+def _fulfil(future: Future, action: Callable[[], Any]) -> None:
+    try:
+        result = action()
+    except Exception as error:  # whoever asked hears of it
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -116,6 +116,22 @@ class BlockGrid:
             slots[missing] = self._append(new)
         return slots
 
+    def rows(self) -> dict[str, torch.Tensor]:
+        """What the blocks hold: ``coords`` and every attribute, one row per block; views, not copies."""
+        return {name: t[: self.count] for name, t in {"coords": self.coords, **self.voxels}.items()}
+
+    def filled(self, rows: dict[str, torch.Tensor]) -> BlockGrid:
+        """Another grid of this kind that holds `rows`, in their order; the coordinates must be distinct.
+
+        Raises:
+            MapFull, OutOfReach: as `allocate`.
+        """
+        grid = BlockGrid(self.voxel_size_m, self._attributes, max_blocks=self.max_blocks, device=self.device)
+        grid.allocate(rows["coords"].to(self.device))
+        for name, tensor in grid.voxels.items():
+            tensor[: grid.count] = rows[name].to(self.device)
+        return grid
+
     def directory(self, low: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
         """Dense table of block rows over a box of blocks, -1 where there is no block.
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import pixel_rays
-from gnesf_model.volume.block_grid import SIDE_VOX, VOXELS, BlockGrid
+from gnesf_model.volume.block_grid import COORDINATE_LIMIT, SIDE_VOX, VOXELS, BlockGrid, OutOfReach
 
 _REFINEMENTS = 3
 """Secant steps after the sign change; the third moves the depth by less than a tenth of a voxel."""
@@ -50,7 +50,15 @@ def raycast(
         truncation_m: distance that a tsdf of 1 stands for.
         min_depth_m, max_depth_m: part of the ray that is looked at, m along the optical axis.
         min_weight: voxels measured less often than this count as unknown.
+
+    Raises:
+        OutOfReach: the camera is further from the world's origin than any block can be.
     """
+    reach_m = COORDINATE_LIMIT * grid.block_size_m
+    if not np.abs(world_T_cam[:3, 3]).max() < reach_m:
+        raise OutOfReach(
+            f"the camera is at {world_T_cam[:3, 3].tolist()}, expected within {reach_m:.0f} m of the origin"
+        )
     march = _March(grid, camera, world_T_cam, truncation_m, max_depth_m, min_weight)
     depth = torch.full((march.count,), min_depth_m, device=grid.device)
     hit_near = torch.zeros_like(depth)

@@ -87,6 +87,22 @@ class VoteTable:
         self.count = last
         return torch.arange(first, last, device=self.device)
 
+    def rows(self) -> dict[str, torch.Tensor]:
+        """What the table holds: votes, total, color, ids and others, one row per voxel; views, not copies."""
+        return {name.lstrip("_"): getattr(self, name)[: self.count] for name in _TABLES}
+
+    def filled(self, rows: dict[str, torch.Tensor]) -> VoteTable:
+        """Another table of this kind that holds `rows`.
+
+        Raises:
+            MapFull: they do not fit.
+        """
+        table = VoteTable(self.classes, max_votes=self.max_votes, max_rows=self.max_rows, device=self.device)
+        table.allocate(len(rows["total"]))
+        for name in _TABLES:
+            getattr(table, name)[: table.count] = rows[name.lstrip("_")].to(self.device)
+        return table
+
     def add(self, rows: torch.Tensor, probabilities: torch.Tensor, weight: torch.Tensor, color: torch.Tensor) -> None:
         """Add one vote to each of some distinct rows.
 

@@ -37,6 +37,8 @@ ALLOWED = {
     "fusion": "frame",
     "sampling": "segment volume",
     "mapper": "config device frame fusion geometry keyframes labels sampling segment timing volume",
+    "map_check": "gnesf_model frame mapper",
+    "map_file": "device map_check mapper volume",
     "build": "config device mapper segment",
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
@@ -49,7 +51,8 @@ ALLOWED = {
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags scipy torch torchmetrics tqdm transformers trimesh yaml",
+    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags safetensors scipy torch torchmetrics tqdm "
+    "transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.

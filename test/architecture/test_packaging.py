@@ -76,8 +76,9 @@ def test_every_folder_with_modules_is_a_package(package):
 
 
 def test_every_message_is_generated():
-    listed = re.findall(r"msg/(\w+\.(?:msg|srv))", (ROOT / "msg" / "CMakeLists.txt").read_text(encoding="utf-8"))
-    present = [path.name for path in (ROOT / "msg").iterdir() if path.suffix in (".msg", ".srv")]
+    cmake = (ROOT / "msg" / "CMakeLists.txt").read_text(encoding="utf-8")
+    listed = re.findall(r":(?:msg|srv)/(\w+\.(?:msg|srv))", cmake)
+    present = [path.name for path in (ROOT / "msg").rglob("*") if path.suffix in (".msg", ".srv")]
     assert sorted(listed) == sorted(present)
 
 
@@ -218,6 +219,9 @@ class TestWorkspace:
         msg = pytest.importorskip("gnesf_msgs.msg", reason="gnesf_msgs is not on the path: source install/setup.bash")
         legend = msg.Legend(label_space="scannet20", classes=[msg.LegendClass(id=1, name="floor", kind="floor")])
         assert legend.classes[0].kind == msg.LegendClass.FLOOR
+        srv = pytest.importorskip("gnesf_msgs.srv")
+        assert srv.SaveMap.Request(path="/tmp/room").path == "/tmp/room"
+        assert srv.RenderView.Response().depth.height == 0
         assert msg.MapperStatus(drop_reasons=["no pose"], drop_counts=[3]).drop_counts[0] == 3
 
     def test_tests_import_the_checkout(self):

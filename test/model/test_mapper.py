@@ -17,6 +17,7 @@ from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.segment.segmenter import Segmentation
+from gnesf_model.volume.block_grid import OutOfReach
 
 SPACE = LabelSpace.load("scannet20")
 CONFIG = Config(device="cpu")
@@ -382,3 +383,40 @@ def test_cpu_and_cuda_give_the_same_map(frames):
     near = nearest_labels(clouds[0].points, clouds[1].points, clouds[1].labels, 1e-3)
     assert abs(len(clouds[0].points) - len(clouds[1].points)) < 0.01 * len(clouds[0].points)
     assert (near == clouds[0].labels).mean() > 0.99
+
+
+def test_settings_that_may_change_take_effect_with_the_next_frame(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    mapper.integrate(frames[0])
+    still = replace(frames[0], stamp_ns=frames[1].stamp_ns)
+    mapper.segmenter.images[still.stamp_ns] = still.labels
+    assert mapper.integrate(still).keyframe is None
+    eager = KeyframeConfig(min_translation_m=0.0, min_rotation_deg=0.0)
+    near = replace(CONFIG.volume, max_depth_m=1.0)
+    mapper.adjust(replace(CONFIG, keyframes=eager, volume=near))
+    blocks = mapper.grid.count
+    assert mapper.integrate(still).keyframe is not None
+    with pytest.raises(FrameDropped, match="between 0.1 and 0.2 m"):
+        mapper.adjust(replace(CONFIG, keyframes=eager, volume=replace(CONFIG.volume, max_depth_m=0.2)))
+        mapper.integrate(still)
+    assert mapper.grid.count == blocks
+
+
+def test_settings_that_shape_the_map_cannot_change(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    other = replace(CONFIG, volume=replace(CONFIG.volume, voxel_size_m=0.1))
+    with pytest.raises(ValueError, match=r"volume\.voxel_size_m cannot change while there is a map"):
+        mapper.adjust(other)
+    assert mapper.config == CONFIG
+
+
+def test_a_view_from_beyond_every_map_is_refused(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    mapper.integrate(frames[0])
+    pose = frames[0].world_T_cam.copy()
+    pose[0, 3] = 1e5
+    assert not mapper.render(frames[0].camera, pose).depth.any()
+    for far in (1e30, np.nan):
+        pose[0, 3] = far
+        with pytest.raises(OutOfReach, match="expected within 335544 m of the origin"):
+            mapper.render(frames[0].camera, pose)

@@ -115,6 +115,7 @@ class Peer:
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.received: dict[str, list[Any]] = {}
+        self._clients: dict[str, Any] = {}
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
@@ -135,6 +136,16 @@ class Peer:
             assert time.monotonic() < end, f"waited {timeout_s} s in vain for {what}"
             time.sleep(0.02)
         return found
+
+    def call(self, kind: type, name: str, request: Any = None, timeout_s: float = 60.0) -> Any:
+        """A service's answer."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
+        self.wait(client.service_is_ready, f"the service {name}", timeout_s)
+        future = client.call_async(request or kind.Request())
+        self.wait(future.done, f"an answer of {name}", timeout_s)
+        return future.result()
 
     def matched(self, publisher: Any, count: int = 1) -> None:
         """Wait until a publisher has subscribers."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,10 @@ with_launch = pytest.mark.skipif(
     importlib.util.find_spec("launch_ros") is None or shutil.which("ros2") is None,
     reason="launch_ros and ros2 are not installed (they are not among the wheels of `make setup`)",
 )
-FILES = ("gnesf.launch.py", "replay.launch.py")
+FILES = ("gnesf.launch.py", "replay.launch.py", "robots.launch.py")
 
 
-def ros2(*arguments: str, domain: int = 0, timeout_s: float = 100) -> str:
+def ros2(*arguments: str, domain: int = 0, timeout_s: float = 250) -> str:
     command = ["ros2", *arguments]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain or new_domain())}
     done = subprocess.run(
@@ -34,7 +36,8 @@ def ros2(*arguments: str, domain: int = 0, timeout_s: float = 100) -> str:
 @pytest.mark.parametrize("file", FILES)
 def test_every_argument_is_described(file: str) -> None:
     listing = ros2("launch", "gnesf_ros", file, "--show-args")
-    for name in ("params_file", "use_sim_time", "global_frame", "pose_source", "namespace", "log_level", "segmenter"):
+    names = ["params_file", "use_sim_time", "global_frame", "pose_source", "log_level", "segmenter", "autostart"]
+    for name in [*names, "robots" if file == "robots.launch.py" else "namespace"]:
         assert f"'{name}':" in listing
     assert "no description" not in listing.lower()
 
@@ -57,14 +60,90 @@ def test_a_bag_is_replayed_through_the_node(room_bag: Path, namespace: str) -> N
 
 
 @with_launch
-def test_the_live_file_passes_its_arguments_on(room_bag: Path) -> None:
-    """A wrong value comes through to the node, which names it and ends."""
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gnesf.launch.py", "pose_source:=odometry"], "pose_source is 'odometry'"),
+        (["gnesf.launch.py", "autostart:=maybe"], "autostart is 'maybe', expected true or false"),
+        (["robots.launch.py", "robots:=robot1,robot1"], "expected different names"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
+    """Those of the node come through to it, which names them and ends."""
     environment = {**os.environ, "ROS_DOMAIN_ID": str(new_domain())}
     done = subprocess.run(
-        ["ros2", "launch", "gnesf_ros", "gnesf.launch.py", "pose_source:=odometry"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False, cwd="/",
+        ["ros2", "launch", "gnesf_ros", *arguments],
+        env=environment, capture_output=True, text=True, timeout=200, check=False, cwd="/",
     )  # fmt: skip
-    assert "pose_source is 'odometry'" in done.stdout + done.stderr
+    assert words in done.stdout + done.stderr
+
+
+class Launched:
+    """A launch file that runs until the end of the block."""
+
+    def __init__(self, domain: int, log: Path, *arguments: str) -> None:
+        self.domain, self._log = domain, log
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        command = ["ros2", "launch", "gnesf_ros", *arguments]
+        with open(log, "wb") as out:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                # A shell that runs the tests in the background has its children ignore it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+
+    def __enter__(self) -> Launched:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.send_signal(signal.SIGINT)  # which it passes on to its nodes
+        self._process.wait(150)
+
+    def wait_for(self, text: str, count: int = 1, timeout_s: float = 150) -> None:
+        end = time.monotonic() + timeout_s
+        while (log := self._log.read_text(errors="replace")).count(text) < count:
+            assert time.monotonic() < end, f"no {text!r}:\n{log}"
+            time.sleep(0.1)
+
+    def ask(self, *arguments: str) -> str:
+        """A command that looks for itself, and again while it does not see the node."""
+        # The daemon that ros2 starts otherwise would outlive the test.
+        command = (*arguments, "--no-daemon", "--spin-time", "3")
+        end = time.monotonic() + 150
+        while True:
+            try:
+                return ros2(*command, domain=self.domain)
+            except AssertionError as error:
+                if "ode not found" not in str(error) and "Unable to find node" not in str(error):
+                    raise
+                assert time.monotonic() < end, "ros2 never saw the node"
+
+
+@with_launch
+def test_without_autostart_the_command_line_takes_it_through_its_life_cycle(room_bag: Path, tmp_path: Path) -> None:
+    arguments = ("gnesf.launch.py", "autostart:=false", f"segmenter:=oracle:{room_bag / 'labels'}")
+    with Launched(new_domain(), tmp_path / "log", *arguments) as launched:
+        for transition, state in (("configure", "inactive"), ("activate", "active"), ("deactivate", "inactive")):
+            assert "Transitioning successful" in launched.ask("lifecycle", "set", "/gnesf", transition)
+            assert launched.ask("lifecycle", "get", "/gnesf").startswith(f"{state} ")
+        launched.wait_for("deactivated: the map is kept")
+
+
+@with_launch
+def test_several_robots_are_launched_at_once(room_bag: Path, tmp_path: Path) -> None:
+    arguments = ("robots.launch.py", "robots:=robot1,robot2", f"segmenter:=oracle:{room_bag / 'labels'}")
+    with Launched(new_domain(), tmp_path / "log", *arguments) as launched:
+        launched.wait_for("ready:", count=2)
+        launched.wait_for("in robot1/odom")
+        launched.wait_for("in robot2/odom")
+        listed = launched.ask("node", "info", "/robot2/gnesf")
+        for name in ("/robot2/color/image_raw", "/robot2/tf_static", "/robot2/gnesf/semantic_cloud"):
+            assert f" {name}: " in listed
+        assert "/robot1/" not in listed
 
 
 def test_rviz_shows_topics_that_exist_with_matching_qos() -> None:

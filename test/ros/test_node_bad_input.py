@@ -192,17 +192,6 @@ def test_the_remedy_for_depth_of_another_size_is_in_the_log(bench: Bench) -> Non
     bench.node.wait_for_log("register depth to colour")
 
 
-def test_parameters_cannot_be_changed_and_the_answer_says_why(bench: Bench) -> None:
-    from rclpy.parameter import Parameter
-
-    client = AsyncParameterClient(bench.peer.node, "/gnesf")
-    future = client.set_parameters([Parameter("volume.voxel_size_m", value=0.1)])
-    bench.peer.wait(future.done, "the answer")
-    (result,) = future.result().results
-    assert not result.successful
-    assert "read-only" in result.reason
-
-
 def test_parameters_describe_themselves(bench: Bench) -> None:
     client = AsyncParameterClient(bench.peer.node, "/gnesf")
     future = client.describe_parameters(["volume.voxel_size_m", "input.pose_source", "keyframes.window"])

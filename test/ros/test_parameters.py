@@ -9,13 +9,18 @@ import yaml
 from ros_harness import NodeProcess, new_domain
 
 from gnesf_model.config import Config
-from gnesf_ros.parameters import descriptor, render_yaml
+from gnesf_ros.parameters import descriptor, render_table, render_yaml, when
 
 FILE = Path(__file__).resolve().parents[2] / "config" / "gnesf.yaml"
 
 
 def test_the_file_is_what_the_dataclasses_say() -> None:
     assert FILE.read_text() == render_yaml(), "run: python -m gnesf_ros.parameters > config/gnesf.yaml"
+
+
+def test_the_table_is_what_the_dataclasses_say() -> None:
+    table = FILE.parents[1] / "docs" / "parameters.md"
+    assert table.read_text() == render_table(), "run: python -m gnesf_ros.parameters table > docs/parameters.md"
 
 
 def test_the_file_is_every_default() -> None:
@@ -33,7 +38,8 @@ def test_the_file_is_every_default() -> None:
 def test_every_parameter_is_described(option) -> None:
     found = descriptor(option)
     assert found.description.endswith(".")
-    assert found.read_only
+    assert found.read_only == (option.name == "node.autostart")
+    assert when(option.name)[1] in found.additional_constraints
     for choice in option.choices:
         assert choice in found.additional_constraints
     if option.type is float and option.low is not None:
