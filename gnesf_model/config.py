@@ -191,6 +191,13 @@ class VolumeConfig(Section):
     min_weight: float = option(
         2.0, "Surface is reported where voxels were measured at least this often.", low=0.0, high=1000.0
     )
+    clearing_weight: float = option(
+        2.0,
+        "Weight of a view that looks through a surface, in frames: what went away decays so much faster than it came. "
+        "0: surfaces off the measured ones stay.",
+        low=0.0,
+        high=100.0,
+    )
     max_map_memory_mb: float = option(
         4096.0, "Memory that voxels may take, MB; frames that would need more are dropped.", low=16.0, high=1e7
     )
@@ -217,6 +224,71 @@ class SemanticsConfig(Section):
     max_votes: float = option(
         60.0, "Votes that a voxel remembers at full weight; older ones fade beyond.", low=1.0, high=1e6
     )
+
+
+@dataclass(frozen=True)
+class OccupancyConfig(Section):
+    """How the map becomes a grid to drive on."""
+
+    resolution_m: float = option(0.05, "Edge of a cell, m; not below the voxels' edge.", low=0.01, high=1.0)
+    up: str = option(
+        "z",
+        "Where up is in the global frame: z (REP-103), x, -x, y, -y, -z, three numbers such as '0 -1 0.2', or auto: "
+        "the normal of what is labelled floor. Unless it is z, the grid is in the frame <global_frame>_level, which "
+        "/tf_static describes.",
+    )
+    floor_height_m: list[float] = option(
+        [], "Height of the floor along up in the global frame, m; empty: that of what is labelled floor.", length=(0, 1)
+    )
+    min_height_m: float = option(
+        0.1, "Whatever is higher than this above the floor, and no higher than the robot, is an obstacle, m.",
+        low=0.01, high=10.0,
+    )  # fmt: skip
+    min_labelled_height_m: float = option(
+        0.05, "What is labelled structure or furniture is an obstacle from this height on, m.", low=0.0, high=10.0
+    )
+    max_height_m: float = option(1.8, "What is higher than this does not stop the robot, m.", low=0.05, high=100.0)
+    robot_radius_m: float = option(
+        0.0,
+        "Cells nearer than this to an obstacle are occupied, too, m; 0 leaves that to the planner, as Nav2's "
+        "inflation layer does it.",
+        low=0.0,
+        high=5.0,
+    )
+    max_size_m: float = option(
+        200.0, "Longest side of the grid, m; what lies further out is left out.", low=1.0, high=2000.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.min_labelled_height_m <= self.min_height_m < self.max_height_m:
+            raise ValueError(
+                f"min_labelled_height_m, min_height_m and max_height_m are {self.min_labelled_height_m}, "
+                f"{self.min_height_m} and {self.max_height_m}, expected them to ascend"
+            )
+        self.up_vector()
+
+    def up_vector(self) -> tuple[float, float, float] | None:
+        """Up in the global frame, of any length but 0; None for auto.
+
+        Raises:
+            ValueError: the text is none of those that `up` takes.
+        """
+        if self.up == "auto":
+            return None
+        sign, axis = (-1.0, self.up[1:]) if self.up.startswith("-") else (1.0, self.up)
+        if axis in ("x", "y", "z"):
+            return tuple(sign * (axis == name) for name in "xyz")
+        try:
+            numbers = tuple(float(word) for word in self.up.replace(",", " ").split())
+        except ValueError:
+            numbers = ()
+        length = sum(number * number for number in numbers) ** 0.5
+        if len(numbers) != 3 or not 1e-6 < length < 1e6:
+            raise ValueError(
+                f"up is {self.up!r}, expected auto, an axis such as z or -y, or three numbers such as 0 -1 0"
+            )
+        return numbers
 
 
 @dataclass(frozen=True)
@@ -255,6 +327,7 @@ class Config(Section):
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     volume: VolumeConfig = field(default_factory=VolumeConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    occupancy: OccupancyConfig = field(default_factory=OccupancyConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
 
     @classmethod

@@ -6,7 +6,7 @@ same frames give the same map live and offline.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,6 +62,7 @@ class LabelledPoints:
         confidence: (N,) float32 share of the votes for that label, 0..1.
         colors: (N, 3) uint8 mean colour of the images; None where nobody told.
         faces: (F, 3) int32 triangles; None for a cloud.
+        blocks: (N,) int64 rows of the voxel blocks that the points are from; None for a mesh.
     """
 
     points: np.ndarray
@@ -69,6 +70,7 @@ class LabelledPoints:
     confidence: np.ndarray
     colors: np.ndarray | None
     faces: np.ndarray | None = None
+    blocks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class SemanticMapper:
             max_rows=self.grid.max_blocks * _VOTING_VOXELS_PER_BLOCK,
             device=self.device,
         )
+        moving = torch.from_numpy(segmenter.labels.of_kind("dynamic")).to(self.device)
+        self._moving = moving if bool(moving.any()) else None
         self.keyframes = KeyframeWindow(config.keyframes)
         self.frames = 0
         self._timer = StageTimer(self.device)
@@ -187,7 +191,7 @@ class SemanticMapper:
     def surface(self, blocks: torch.Tensor | None = None) -> LabelledPoints:
         """Labelled points of the whole surface, or of some blocks."""
         found = surface_points(self.grid, self._blocks(blocks), self.config.volume.min_weight)
-        return self._labelled(found.points, found.rows)
+        return self._labelled(found.points, found.rows, blocks=found.blocks)
 
     @torch.inference_mode()
     @single_thread()
@@ -231,12 +235,27 @@ class SemanticMapper:
             raise FrameDropped("no_depth", self._nothing_measured(frame))
         with self._timer("tsdf_integrate"):
             observation = self.tsdf.integrate(view, slots)
+        with self._timer("tsdf_clear"):
+            touched = torch.cat([slots, self._clear(frame, view, slots)])
         self.frames += 1
         if not self.keyframes.accepts(frame):
-            return slots, None
+            return touched, None
         with self._timer("vote"):
             self._vote(frame, segmentation, view, observation)
-        return slots, self.keyframes.push(frame)
+        return touched, self.keyframes.push(frame)
+
+    def _clear(self, frame: Frame, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
+        """Let surfaces decay that this view looks through; gives the blocks (N,) in which there were some."""
+        weight, reach = self.config.volume.clearing_weight, self.config.volume.max_depth_m
+        if weight <= 0:
+            return slots[:0]
+        # What is measured beyond the map's range is not mapped, but says that all before it is free.
+        measured = torch.from_numpy(frame.depth).to(self.device)
+        view = replace(view, depth=torch.where(measured > reach, reach, view.depth))
+        stale = self.tsdf.seen_through(view, slots)
+        if len(stale):
+            self.tsdf.integrate(view, stale, weight)
+        return stale
 
     def _segment(self, frame: Frame) -> Segmentation:
         try:
@@ -289,6 +308,8 @@ class SemanticMapper:
         probabilities = sample_beside_edges(
             segmentation.probabilities.to(self.device), view, pixels[seen], depth[seen], self.truncation_m
         )
+        if self._moving is not None:  # beside a person's outline: no vote for a person, and for nothing else
+            probabilities[:, self._moving] = 0.0
         rgb = torch.from_numpy(frame.rgb).to(self.device)[v[seen], u[seen]].float()
         samples = ViewSamples(
             frame=frame,
@@ -312,7 +333,13 @@ class SemanticMapper:
     def _blocks(self, blocks: torch.Tensor | None) -> torch.Tensor:
         return torch.arange(self.grid.count, device=self.device) if blocks is None else blocks
 
-    def _labelled(self, points: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor | None = None) -> LabelledPoints:
+    def _labelled(
+        self,
+        points: torch.Tensor,
+        rows: torch.Tensor,
+        faces: torch.Tensor | None = None,
+        blocks: torch.Tensor | None = None,
+    ) -> LabelledPoints:
         label, confidence = self.votes.labels(rows)
         return LabelledPoints(
             points=points.cpu().numpy(),
@@ -320,4 +347,5 @@ class SemanticMapper:
             confidence=confidence.cpu().numpy(),
             colors=self.votes.color(rows).cpu().numpy(),
             faces=None if faces is None else faces.int().cpu().numpy(),
+            blocks=None if blocks is None else blocks.cpu().numpy(),
         )

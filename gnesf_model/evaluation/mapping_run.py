@@ -17,7 +17,8 @@ from gnesf_model.evaluation.labelled_points import PointCollector, nearest_label
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
-from gnesf_model.segment.segmenter import Segmentation, pixel_labels
+from gnesf_model.segment.pixels import pixel_labels
+from gnesf_model.segment.segmenter import Segmentation
 
 PIXEL_STRIDE = 2
 """2D scores look at every second row and column: a quarter of the pixels says the same."""

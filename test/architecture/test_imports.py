@@ -37,6 +37,8 @@ ALLOWED = {
     "fusion": "frame",
     "sampling": "segment volume",
     "mapper": "config device frame fusion geometry keyframes labels sampling segment timing volume",
+    "up": "",
+    "occupancy": "config labels mapper up volume",
     "build": "config device mapper segment",
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
