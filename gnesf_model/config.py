@@ -304,6 +304,26 @@ class NodeConfig(Section):
     image_transport: str = option("raw", "Colour topic: raw, or compressed (JPEG, PNG).", choices=("raw", "compressed"))
     use_depth: bool = option(True, "Subscribe to the depth image.")
     cloud_period_s: float = option(1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0)
+    grid_period_s: float = option(1.0, "Shortest time between two occupancy grids, s.", low=0.05, high=3600.0)
+    mesh_period_s: float = option(5.0, "Shortest time between two meshes, s.", low=0.05, high=3600.0)
+    mesh_max_triangles: int = option(
+        100000, "Triangles in a mesh message at most; those nearest to the camera stay.", low=1, high=10000000
+    )
+    voxels_period_s: float = option(
+        1.0, "Shortest time between two messages of voxel blocks, s.", low=0.05, high=3600.0
+    )
+    render_period_s: float = option(
+        0.5, "Shortest time between two views rendered from the map, s.", low=0.0, high=3600.0
+    )
+    render_stride: int = option(
+        2, "Views are rendered at every so many-th pixel of the colour image; 1: at its size.", low=1, high=16
+    )
+    record: str = option(
+        "", "Folder of a bag (MCAP) to write results into while mapping; it must not exist. Empty: none."
+    )
+    record_period_s: float = option(
+        5.0, "Time between two clouds and grids in the recorded bag, s of the recording.", low=0.05, high=3600.0
+    )
     max_queue: int = option(
         200, "Frames waiting with queue: all before new ones are dropped (and counted).", low=1, high=100000
     )

@@ -19,7 +19,8 @@ from gnesf_model.geometry import invert, project, transform
 from gnesf_model.keyframes import Keyframe, KeyframeWindow
 from gnesf_model.labels import LabelSpace
 from gnesf_model.sampling import sample_beside_edges
-from gnesf_model.segment.segmenter import STRIDE, Segmentation, Segmenter
+from gnesf_model.segment.pixels import moving_pixels
+from gnesf_model.segment.segmenter import Segmentation, Segmenter
 from gnesf_model.timing import StageTimer
 from gnesf_model.volume.block_grid import BlockGrid, MapFull, OutOfReach
 from gnesf_model.volume.raycast import raycast
@@ -29,8 +30,6 @@ from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
-_DYNAMIC_PROBABILITY = 0.5
-"""Pixels more likely than this to be a person, an animal or a vehicle are kept out of the map."""
 
 
 @dataclass(frozen=True)
@@ -270,10 +269,9 @@ class SemanticMapper:
         volume = self.config.volume
         depth = torch.from_numpy(frame.depth).to(self.device)
         depth = in_range(depth, volume.min_depth_m, volume.max_depth_m)
-        moving = segmentation.dynamic.to(self.device) > _DYNAMIC_PROBABILITY
-        if bool(moving.any()):
-            moving = moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)
-            depth *= ~moving[: depth.shape[0], : depth.shape[1]]
+        moving = moving_pixels(segmentation, *frame.depth.shape)
+        if moving is not None:
+            depth *= ~moving.to(self.device)
         return DepthView(depth, frame.camera, frame.world_T_cam)
 
     def _nothing_measured(self, frame: Frame) -> str:

@@ -80,7 +80,7 @@ class OccupancyMapper:
     """
 
     def __init__(self, mapper: SemanticMapper, config: OccupancyConfig) -> None:
-        self.changes = BlockChanges(mapper.grid)
+        self.changes = BlockChanges(lambda: mapper.grid)
         self.why = "the map is empty"
         self.left_out = 0
         self._mapper, self._config = mapper, config

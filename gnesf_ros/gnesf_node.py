@@ -8,9 +8,11 @@ from rclpy.clock import Clock, ClockType
 
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
+from gnesf_model.recording import ResultBag
 from gnesf_ros import log_bridge, stamps
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
+from gnesf_ros.map_outputs import MapOutputs
 from gnesf_ros.mapping import Mapping
 from gnesf_ros.parameters import declare_parameters
 from gnesf_ros.publishers import Publishers
@@ -56,7 +58,15 @@ class GnesfNode:
         mapper = build_mapper(config)
         self._global_frame = config.input.global_frame
         self._publishers = Publishers(node, mapper.labels, self._global_frame)
-        self._mapping = Mapping(mapper, self._publishers, config.node.cloud_period_s, lambda: self._input.color_frame)
+        self._record = ResultBag(config.node.record, mapper, config) if config.node.record else None
+        self._mapping = Mapping(
+            mapper,
+            self._publishers,
+            config.node.cloud_period_s,
+            lambda: self._input.color_frame,
+            MapOutputs(node, mapper, config),
+            self._record,
+        )
         # A guard condition brings the status from the worker's thread to the executor's.
         self._frame_done = node.create_guard_condition(self._publish_status)
         self._worker = Worker(
@@ -86,6 +96,8 @@ class GnesfNode:
         """Stop the worker, then the node."""
         if not self._worker.stop():
             self.node.get_logger().warning("the mapper did not finish its frame in time")
+        elif self._record is not None:
+            self._record.close()
         log_bridge.remove(self._log_bridge)
         self.node.destroy_node()
 

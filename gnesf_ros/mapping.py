@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.mapper import MapUpdate, SemanticMapper
+from gnesf_model.recording import ResultBag
+from gnesf_ros.map_outputs import MapOutputs
 from gnesf_ros.publishers import Publishers
 
 _WINDOW = 60
@@ -50,6 +52,8 @@ class Mapping:
         publishers: where results go.
         cloud_period_s: shortest time between two clouds, s.
         color_frame: gives the frame_id of the colour images.
+        outputs: what else is made from the map.
+        record: takes the results, too.
     """
 
     def __init__(
@@ -58,7 +62,10 @@ class Mapping:
         publishers: Publishers,
         cloud_period_s: float,
         color_frame: Callable[[], str],
+        outputs: MapOutputs,
+        record: ResultBag | None = None,
     ) -> None:
+        self._outputs, self._record = outputs, record
         self.state = MapState(memory_mb=mapper.memory_bytes / 1e6)
         self._mapper, self._publishers, self._color_frame = mapper, publishers, color_frame
         self._cloud_period_s = cloud_period_s
@@ -87,12 +94,23 @@ class Mapping:
             **update.stages,
             "integrate": (integrated - start) * 1e3,
             "publish_images": (time.monotonic() - integrated) * 1e3,
+            **self._outputs.frame(frame, update.blocks, self._color_frame()),
         }
+        if self._record is not None:
+            began = time.monotonic()
+            self._record.frame(frame, update.segmentation, update.blocks, self._color_frame())
+            stages["record"] = (time.monotonic() - began) * 1e3
         self.state = self._state_after(update, stages)
         self.idle()
 
     def idle(self) -> None:
-        """Publish the cloud when the map has changed, the period is over and somebody listens."""
+        """Publish what is made from the map when it has changed, its period is over and somebody listens."""
+        self._publish_cloud()
+        if spent := self._outputs.publish(self.state.stamp_ns):
+            self._remember(spent)
+            self.state = replace(self.state, stages_ms=self._medians())
+
+    def _publish_cloud(self) -> None:
         now = time.monotonic()
         state = self.state
         if state.processed == self._cloud_processed or now < self._cloud_due_s or not self._publishers.cloud_wanted:

@@ -17,6 +17,7 @@ from gnesf_model.segment.segmenter import STRIDE, Segmentation
 
 # Four pixels lie between the centres of two cells, at these parts of the way.
 _FRACTION = (torch.arange(STRIDE) + 0.5) / STRIDE
+_DYNAMIC_PROBABILITY = 0.5
 _CHUNK = 4096
 """Groups of four cells worked on at a time: bounds the scratch memory at 16 times as many values a class."""
 
@@ -24,6 +25,17 @@ _CHUNK = 4096
 def pixel_labels(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
     """Most likely class (H, W) uint8 of every pixel, 255 where unknown outweighs every class."""
     return pixel_segmentation(segmentation, height, width)[0]
+
+
+def moving_pixels(segmentation: Segmentation, height: int, width: int) -> torch.Tensor | None:
+    """Flags (H, W), on the segmentation's device, of what more likely moves by itself than not; None if nothing does.
+
+    People, animals and vehicles: classes of kind ``dynamic``, whether or not the map can name them.
+    """
+    moving = segmentation.dynamic > _DYNAMIC_PROBABILITY
+    if not bool(moving.any()):
+        return None
+    return moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)[:height, :width]
 
 
 @torch.inference_mode()

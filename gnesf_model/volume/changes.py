@@ -28,7 +28,7 @@ class BlockChanges:
 
     def all(self) -> None:
         """Let every block count as changed, as for somebody who has seen none."""
-        self._generation = -1
+        self._seen: tuple[BlockGrid | None, int] = (None, 0)
         self._parts: list[torch.Tensor] = []
 
     def take(self) -> tuple[torch.Tensor, bool]:
@@ -36,11 +36,12 @@ class BlockChanges:
 
         True means that what was known of the map before is void.
         """
-        whole = self._generation != self._grid.generation
-        parts, self._parts, self._generation = self._parts, [], self._grid.generation
+        grid = self._grid()
+        whole = self._seen != (grid, grid.generation)
+        parts, self._parts, self._seen = self._parts, [], (grid, grid.generation)
         if whole:
-            return torch.arange(self._grid.count, device=self._grid.device), True
-        empty = torch.zeros(0, dtype=torch.int64, device=self._grid.device)
+            return torch.arange(grid.count, device=grid.device), True
+        empty = torch.zeros(0, dtype=torch.int64, device=grid.device)
         return torch.cat([empty, *parts]).unique(), False
 
 

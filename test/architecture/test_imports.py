@@ -43,7 +43,9 @@ ALLOWED = {
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
     "visualization": "frame labels mapper segment",
-    "commands": "gnesf_model build config data evaluation frame geometry labels mapper segment visualization",
+    "voxels": "device labels mapper",
+    "recording": "config data frame labels mapper occupancy segment visualization",
+    "commands": "gnesf_model build config data evaluation frame geometry labels mapper recording segment visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")

@@ -14,7 +14,7 @@ def make_grid() -> BlockGrid:
 
 def test_the_first_look_is_at_everything_and_the_next_at_what_changed():
     grid = make_grid()
-    changes = BlockChanges(grid)
+    changes = BlockChanges(lambda: grid)
     slots, whole = changes.take()
     assert whole and slots.tolist() == list(range(27))
     changes.add(torch.tensor([7, 3]))
@@ -26,7 +26,7 @@ def test_the_first_look_is_at_everything_and_the_next_at_what_changed():
 
 def test_a_cleared_map_is_a_new_one():
     grid = make_grid()
-    changes = BlockChanges(grid)
+    changes = BlockChanges(lambda: grid)
     changes.take()
     changes.add(torch.tensor([20]))
     grid.clear()
@@ -37,15 +37,28 @@ def test_a_cleared_map_is_a_new_one():
     assert changes.take()[0].tolist() == [0]
 
 
+def test_another_grid_in_its_place_is_a_new_map():
+    """As loading a map does it."""
+    grids = [make_grid()]
+    changes = BlockChanges(lambda: grids[-1])
+    changes.take()
+    changes.add(torch.tensor([20]))
+    grids.append(make_grid())
+    slots, whole = changes.take()
+    assert whole and len(slots) == 27
+
+
 def test_who_asks_for_all_gets_all():
-    changes = BlockChanges(make_grid())
+    grid = make_grid()
+    changes = BlockChanges(lambda: grid)
     changes.take()
     changes.all()
     assert changes.take()[1]
 
 
 def test_a_camera_that_stands_still_does_not_fill_the_memory():
-    changes = BlockChanges(make_grid())
+    grid = make_grid()
+    changes = BlockChanges(lambda: grid)
     changes.take()
     for _ in range(1000):
         changes.add(torch.arange(20))
