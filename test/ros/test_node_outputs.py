@@ -14,8 +14,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from gnesf_msgs.msg import MapperStatus, VoxelBlocks
 from nav_msgs.msg import OccupancyGrid
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from rclpy.serialization import deserialize_message
 from ros_harness import NodeProcess, Peer, new_domain, play
 from ros_recording import HEIGHT, OPTICAL, REMAPS, WIDTH
+from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
@@ -45,6 +47,7 @@ class Run:
     peer: Peer
     domain: int
     bag: Path
+    record: Path
     heard: dict[str, list[Any]] = field(default_factory=dict)
 
 
@@ -59,13 +62,15 @@ def run(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         "node.voxels_period_s": 0.3,
         "node.render_period_s": 0.0,
         "node.mesh_max_triangles": 5000,
+        "node.record": str(tmp_path_factory.mktemp("record") / "results"),
+        "node.record_period_s": 1.0,
         "use_sim_time": True,
         **SETTINGS,
     }
     node = NodeProcess(domain, parameters, REMAPS, tmp_path_factory.mktemp("outputs") / "log.txt")
     peer = Peer(domain)
     try:
-        result = Run(node, peer, domain, room_bag)
+        result = Run(node, peer, domain, room_bag, Path(parameters["node.record"]))
         kinds = {**dict.fromkeys(IMAGES, Image), **{f"{name}/camera_info": CameraInfo for name in INFOS}}
         kinds |= {"points": PointCloud2, "dynamic_cloud": PointCloud2}
         result.heard = {topic: peer.listen(kind, f"/gnesf/{topic}") for topic, kind in kinds.items()}
@@ -240,3 +245,24 @@ def test_best_effort_subscribers_hear_points_and_labels(run: Run) -> None:
     for topic, kind in (("points", PointCloud2), ("semantic/image_raw", Image), ("semantic/confidence", Image)):
         (endpoint,) = run.peer.node.get_publishers_info_by_topic(f"/gnesf/{topic}")
         assert qos_check_compatible(endpoint.qos_profile, SENSOR)[0] != QoSCompatibility.ERROR, kind
+
+
+def test_the_node_records_what_it_says(run: Run) -> None:  # the last: the node is gone afterwards
+    assert run.node.stop() == 0
+    stamps = {topic: [] for topic in ("semantic/image_raw", "semantic_cloud", "occupancy_grid")}
+    last = {}
+    with Reader(run.record) as reader:
+        for connection, _, data in reader.messages():
+            topic = connection.topic.removeprefix("/gnesf/")
+            if topic in stamps:
+                kind = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
+                last[topic] = deserialize_message(data, kind.get(connection.msgtype, OccupancyGrid))
+                stamps[topic] += stamps_of([last[topic]])
+    assert stamps["semantic/image_raw"] == stamps_of(run.heard["semantic/image_raw"])
+    assert last["semantic/image_raw"].header.frame_id == OPTICAL
+    assert last["semantic/image_raw"].data == run.heard["semantic/image_raw"][-1].data
+    assert stamps["semantic_cloud"][-1] == stamps["semantic/image_raw"][-1]
+    assert last["semantic_cloud"].width > 1000
+    np.testing.assert_array_equal(
+        np.unique(last["occupancy_grid"].data), np.unique(run.heard["occupancy_grid"][-1].data)
+    )
