@@ -6,6 +6,7 @@ at its end. The overlay is JPEG, which is a tenth of the bag that it would be el
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ LegendClass[] classes
 """,
 }
 """As in msg/, which an installation without ROS does not have."""
+
+logger = logging.getLogger(__name__)
 
 _IMAGE, _INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
 _TOPICS = {
@@ -108,11 +111,33 @@ class ResultBag:
     def frame(self, frame: Frame, segmentation: Segmentation, blocks: torch.Tensor, frame_id: str = OPTICAL) -> None:
         """Write a frame that is in the map, and the map when it is due.
 
+        What cannot be written (a full disk) ends the recording with an error in the log, not the mapping.
+
         Args:
             frame, segmentation: the image, and what it shows.
             blocks: (N,) rows of the blocks that it changed.
             frame_id: of the image.
         """
+        if self._writer is None:
+            return
+        try:
+            self._write_frame(frame, segmentation, blocks, frame_id)
+        except OSError as error:
+            logger.error("the recording of results ends here, %s: free some space, or record elsewhere", error)
+            self._writer = None
+
+    def close(self) -> None:
+        """Write the map as it is in the end, and finish the file."""
+        if self._writer is None:
+            return
+        try:
+            if self._due_ns is not None:
+                self._write_map(self._last_ns)
+        finally:
+            writer, self._writer = self._writer, None
+            writer.close()
+
+    def _write_frame(self, frame: Frame, segmentation: Segmentation, blocks: torch.Tensor, frame_id: str) -> None:
         self._occupancy.changes.add(blocks)
         t, out = frame.stamp_ns, self._out
         out.frame_id = frame_id
@@ -136,17 +161,6 @@ class ResultBag:
         if self._due_ns is None or not 0 <= self._due_ns - t <= self._period_ns:  # or the stamps went back
             self._write_map(t)
             self._due_ns = t + self._period_ns
-
-    def close(self) -> None:
-        """Write the map as it is in the end, and finish the file."""
-        if self._writer is None:
-            return
-        try:
-            if self._due_ns is not None:
-                self._write_map(self._last_ns)
-        finally:
-            writer, self._writer = self._writer, None
-            writer.close()
 
     def _write_legend(self, t: int, labels: LabelSpace) -> None:
         out = self._out

@@ -54,3 +54,43 @@ def voxel_blocks(mapper: SemanticMapper, slots: torch.Tensor) -> VoxelBlocks:
         labels=labels.cpu().numpy(),
         confidence=confidence.cpu().numpy(),
     )
+
+
+@dataclass(frozen=True)
+class VoxelPoints:
+    """Voxels that were measured, on the host.
+
+    Attributes:
+        points: (N, 3) float32 their centres in the world, m.
+        distance: (N,) float32 signed distance to the surface, m, positive in free space.
+        labels: (N,) uint8 class, 255 = unknown, as everywhere off the surface.
+        confidence: (N,) float32 share of the votes for that class, 0 where unknown.
+    """
+
+    points: np.ndarray
+    distance: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+
+
+@torch.inference_mode()
+@single_thread()
+def voxel_points(mapper: SemanticMapper, eye: np.ndarray, limit: int) -> VoxelPoints:
+    """Voxels measured at least `volume.min_weight` times, of the blocks nearest to `eye` (3,), `limit` at most."""
+    grid = mapper.grid
+    weight = grid.voxels["weight"]
+    middle = (grid.coords[: grid.count].double() + 0.5) * grid.block_size_m
+    order = (middle - torch.from_numpy(eye).to(grid.device)).square().sum(dim=1).argsort()
+    least = max(mapper.config.volume.min_weight, 1e-6)
+    counts = torch.cat([(weight[part] >= least).sum(dim=1) for part in order.split(8192)] or [order])
+    order = order[counts.cumsum(dim=0) <= limit]
+    block, column = (weight[order] >= least).nonzero(as_tuple=True)
+    slot = order[block]
+    row = grid.voxels["row"][slot, column].long()
+    label, share = mapper.votes.labels(row)
+    return VoxelPoints(
+        points=grid.positions(slot, column).float().cpu().numpy(),
+        distance=(grid.voxels["tsdf"][slot, column] * mapper.truncation_m).cpu().numpy(),
+        labels=label.cpu().numpy(),
+        confidence=torch.where(label != UNKNOWN, share, 0.0).cpu().numpy(),
+    )

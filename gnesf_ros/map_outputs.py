@@ -12,7 +12,7 @@ import torch
 from gnesf_msgs.msg import VoxelBlocks
 from nav_msgs.msg import OccupancyGrid
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
@@ -22,8 +22,9 @@ from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.occupancy import UNKNOWN_CELL, OccupancyMapper
 from gnesf_model.occupancy import OccupancyGrid as Grid
+from gnesf_model.visualization.cloud import packed_voxels
 from gnesf_model.volume.changes import BlockChanges
-from gnesf_model.voxels import voxel_blocks
+from gnesf_model.voxels import voxel_blocks, voxel_points
 from gnesf_ros import conversions, map_messages, qos, stamps
 from gnesf_ros.mesh_message import mesh_message
 from gnesf_ros.optional_messages import optional
@@ -42,11 +43,11 @@ class MapOutputs:
     Args:
         node: whose topics they are.
         mapper: the map.
-        config: periods and sizes; may be replaced at any time.
+        config: periods, sizes, and what the grid counts as what.
     """
 
     def __init__(self, node: Node, mapper: SemanticMapper, config: Config) -> None:
-        self.config = config
+        self._config = config
         self._node, self._mapper = node, mapper
         self._global_frame = config.input.global_frame
         levelled = config.occupancy.up != "z"
@@ -57,6 +58,7 @@ class MapOutputs:
         self._level = self._create(optional("tf2_msgs", "TFMessage") if levelled else None, "/tf_static", qos.latched())
         self._mesh = Outlet(node, Marker, "~/semantic_mesh", qos.latched())
         self._voxels = Outlet(node, VoxelBlocks, "~/semantic_voxels", qos.output())
+        self._tsdf = Outlet(node, PointCloud2, "~/tsdf_cloud", qos.output())
         topics = (
             "semantic_map/image_raw",
             "semantic_map/confidence",
@@ -72,9 +74,16 @@ class MapOutputs:
         self._began = False
         self._eye = np.zeros(3)
         self._paces = {
-            name: Pace(lambda name=name: getattr(self.config.node, f"{name}_period_s"))
-            for name in ("grid", "mesh", "voxels", "render")
+            name: Pace(lambda name=name: getattr(self._config.node, f"{name}_period_s"))
+            for name in ("grid", "mesh", "voxels", "tsdf", "render")
         }
+
+    def adjust(self, config: Config) -> None:
+        """Go on with other periods, sizes and heights; what needs other topics or cells needs another node."""
+        self._config = config
+        kept = self._occupancy.config
+        self._occupancy.config = replace(config.occupancy, up=kept.up, resolution_m=kept.resolution_m)
+        self._paces["grid"].again()
 
     def frame(self, frame: Frame, blocks: torch.Tensor, frame_id: str) -> dict[str, float]:
         """Take note of a frame that is in the map, and show the map from there; gives milliseconds by stage.
@@ -108,13 +117,16 @@ class MapOutputs:
             spent |= self._timed("grid", version, lambda: self._publish_grid(stamp_ns))
         if self._mesh.wanted and self._paces["mesh"].due(version):
             spent |= self._timed("mesh", version, lambda: self._publish_mesh(self._head(stamp_ns)))
+        # These two are not latched: whoever is new is served at once.
         if self._voxels.newcomers():
             self._changes.all()
-            version_of_voxels: Any = None
-        else:
-            version_of_voxels = version
-        if self._voxels.wanted and (version_of_voxels is None or self._paces["voxels"].due(version)):
+            self._paces["voxels"].again()
+        if self._voxels.wanted and self._paces["voxels"].due(version):
             spent |= self._timed("voxels", version, lambda: self._publish_voxels(self._head(stamp_ns)))
+        if self._tsdf.newcomers():
+            self._paces["tsdf"].again()
+        if self._tsdf.wanted and self._paces["tsdf"].due(version):
+            spent |= self._timed("tsdf", version, lambda: self._publish_tsdf(self._head(stamp_ns)))
         return spent
 
     def _timed(self, name: str, version: Any, action: Callable[[], None]) -> dict[str, float]:
@@ -150,7 +162,7 @@ class MapOutputs:
         """Warn when there is no grid, or not all of it, once for each reason."""
         why = "" if grid is not None else f"no occupancy grid: {self._occupancy.why}"
         if self._occupancy.left_out:
-            size = self.config.occupancy.max_size_m
+            size = self._config.occupancy.max_size_m
             why = (
                 f"the occupancy grid leaves out surface beyond occupancy.max_size_m ({size:g} m): check the poses, or "
                 "raise it"
@@ -160,7 +172,7 @@ class MapOutputs:
         self._said = why
 
     def _publish_mesh(self, head: Header) -> None:
-        mesh = nearest_triangles(self._mapper.mesh(), self._eye, self.config.node.mesh_max_triangles)
+        mesh = nearest_triangles(self._mapper.mesh(), self._eye, self._config.node.mesh_max_triangles)
         self._mesh.publish(mesh_message(mesh, self._mapper.labels, head))
 
     def _publish_voxels(self, head: Header) -> None:
@@ -173,9 +185,18 @@ class MapOutputs:
             )
             reset = False
 
+    def _publish_tsdf(self, head: Header) -> None:
+        voxels = voxel_points(self._mapper, self._eye, self._config.node.tsdf_max_points)
+        self._tsdf.publish(conversions.cloud_message(packed_voxels(voxels, self._mapper.labels), head))
+
     def _render(self, frame: Frame, head: Header) -> None:
-        stride = self.config.node.render_stride
+        stride = self._config.node.render_stride
         camera = frame.camera.strided(stride, 0) if stride > 1 else frame.camera
+        for outlet in self._infos:
+            if outlet.wanted:
+                outlet.publish(conversions.camera_info_message(camera, head))
+        if not any(outlet.wanted for outlet in self._views.values()):
+            return
         view = self._mapper.render(camera, frame.world_T_cam)
         confidence = np.rint(view.confidence * 255.0).astype(np.uint8)
         confidence[view.labels == UNKNOWN] = 0
@@ -188,9 +209,6 @@ class MapOutputs:
         for topic, outlet in self._views.items():
             if outlet.wanted:
                 outlet.publish(conversions.image_message(makers[topic](), head))
-        for outlet in self._infos:
-            if outlet.wanted:
-                outlet.publish(conversions.camera_info_message(camera, head))
 
     def _create(self, kind: Any, topic: str, profile: Any) -> Outlet | None:
         return None if kind is None else Outlet(self._node, kind, topic, profile)

@@ -71,6 +71,10 @@ class Pace:
         """Whether `version` of the map is to be shown now."""
         return self._shown != version and time.monotonic() >= self._due_s
 
+    def again(self) -> None:
+        """Let it be due at once, whatever was shown."""
+        self._due_s, self._shown = 0.0, None
+
     def begin(self) -> None:
         """It is about to be made; what fails is tried again after the period, not at once."""
         self._due_s = time.monotonic() + self._period_s()

@@ -10,22 +10,36 @@ from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.segment.pixels import moving_pixels, pixel_labels
 from gnesf_model.segment.segmenter import STRIDE, Segmentation
+from gnesf_model.voxels import VoxelPoints
 
 IMAGE_POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
 """One point of an organised cloud. `rgb` holds 0x00RRGGBB in the four bytes of a FLOAT32, as PCL and RViz expect."""
 CLOUD_POINT = np.dtype([*IMAGE_POINT.descr, ("label", "<u4"), ("confidence", "<f4")])
 """One point of a semantic cloud; `rgb` is the colour of the class."""
 
+TSDF_POINT = np.dtype([*CLOUD_POINT.descr, ("tsdf", "<f4")])
+"""One voxel; `tsdf` is its signed distance to the surface in metres, positive in free space."""
+
 
 def packed_cloud(surface: LabelledPoints, labels: LabelSpace) -> np.ndarray:
     """(N,) `CLOUD_POINT` of labelled points, coloured by label (unknown: black)."""
+    return _labelled(np.empty(len(surface.points), CLOUD_POINT), surface, labels)
+
+
+def packed_voxels(voxels: VoxelPoints, labels: LabelSpace) -> np.ndarray:
+    """(N,) `TSDF_POINT` of measured voxels, coloured by label (unknown: black)."""
+    cloud = _labelled(np.empty(len(voxels.points), TSDF_POINT), voxels, labels)
+    cloud["tsdf"] = voxels.distance
+    return cloud
+
+
+def _labelled(cloud: np.ndarray, found: LabelledPoints | VoxelPoints, labels: LabelSpace) -> np.ndarray:
     color = labels.colors.astype(np.uint32)
     packed = color[:, 0] << 16 | color[:, 1] << 8 | color[:, 2]
-    cloud = np.empty(len(surface.points), CLOUD_POINT)
-    cloud["x"], cloud["y"], cloud["z"] = surface.points.T
-    cloud["rgb"] = packed[surface.labels]
-    cloud["label"] = surface.labels
-    cloud["confidence"] = surface.confidence
+    cloud["x"], cloud["y"], cloud["z"] = found.points.T
+    cloud["rgb"] = packed[found.labels]
+    cloud["label"] = found.labels
+    cloud["confidence"] = found.confidence
     return cloud
 
 

@@ -28,6 +28,7 @@ from gnesf_model.data.bag import BagSource
 from gnesf_model.data.messages import decode_camera_info, decode_depth
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.occupancy import OccupancyMapper
+from gnesf_model.visualization.cloud import TSDF_POINT
 from gnesf_model.voxels import voxel_blocks
 from gnesf_ros import qos
 
@@ -62,6 +63,8 @@ def run(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         "node.voxels_period_s": 0.3,
         "node.render_period_s": 0.0,
         "node.mesh_max_triangles": 5000,
+        "node.tsdf_period_s": 0.3,
+        "node.tsdf_max_points": 20000,
         "node.record": str(tmp_path_factory.mktemp("record") / "results"),
         "node.record_period_s": 1.0,
         "use_sim_time": True,
@@ -72,7 +75,7 @@ def run(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     try:
         result = Run(node, peer, domain, room_bag, Path(parameters["node.record"]))
         kinds = {**dict.fromkeys(IMAGES, Image), **{f"{name}/camera_info": CameraInfo for name in INFOS}}
-        kinds |= {"points": PointCloud2, "dynamic_cloud": PointCloud2}
+        kinds |= dict.fromkeys(("points", "dynamic_cloud", "tsdf_cloud"), PointCloud2)
         result.heard = {topic: peer.listen(kind, f"/gnesf/{topic}") for topic, kind in kinds.items()}
         for topic, kind in (("occupancy_grid", OccupancyGrid), ("semantic_mesh", Marker)):
             result.heard[topic] = peer.listen(kind, f"/gnesf/{topic}", qos.latched())
@@ -82,7 +85,7 @@ def run(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         play(room_bag / "bag", domain, "--rate", "0", "--wait-for", "/gnesf")
         peer.wait(lambda: statuses and statuses[-1].frames_pending == 0, "the last status", 60)
         last = statuses[-1].header.stamp
-        for topic in ("occupancy_grid", "semantic_mesh", "semantic_voxels"):
+        for topic in ("occupancy_grid", "semantic_mesh", "semantic_voxels", "tsdf_cloud"):
             messages = result.heard[topic]
             peer.wait(lambda m=messages: m and m[-1].header.stamp == last, f"the final {topic}", 60)
         yield result
@@ -200,6 +203,22 @@ def test_the_mesh_is_bounded(run: Run) -> None:
     mesh = run.heard["semantic_mesh"][-1]
     assert mesh.type == Marker.TRIANGLE_LIST and mesh.header.frame_id == "odom"
     assert len(mesh.points) == len(mesh.colors) == 3 * 5000
+
+
+def test_the_voxels_of_the_cloud_are_those_of_the_map(
+    run: Run, offline: tuple[SemanticMapper, OccupancyMapper]
+) -> None:
+    mapper, _ = offline
+    cloud = run.heard["tsdf_cloud"][-1]
+    assert [(f.name, f.offset) for f in cloud.fields][-2:] == [("confidence", 20), ("tsdf", 24)]
+    points = np.frombuffer(cloud.data, TSDF_POINT)
+    assert 15_000 < len(points) <= 20_000
+    voxel = np.floor(np.stack([points["x"], points["y"], points["z"]], 1) / mapper.grid.voxel_size_m).astype(np.int64)
+    slot = mapper.grid.find(torch.from_numpy(voxel // 8))
+    column = torch.from_numpy((voxel % 8) @ [64, 8, 1])
+    truth = mapper.grid.voxels["tsdf"][slot, column] * mapper.truncation_m
+    np.testing.assert_allclose(points["tsdf"], truth.numpy(), atol=1e-6)
+    assert (np.abs(points["tsdf"][points["label"] != 255]) < mapper.truncation_m).all()
 
 
 def test_nobody_moves_in_this_room(run: Run) -> None:
