@@ -304,6 +304,10 @@ class NodeConfig(Section):
     image_transport: str = option("raw", "Colour topic: raw, or compressed (JPEG, PNG).", choices=("raw", "compressed"))
     use_depth: bool = option(True, "Subscribe to the depth image.")
     cloud_period_s: float = option(1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0)
+    image_period_s: float = option(
+        0.0, "Shortest time between two frames whose images and points are published, s; 0: every frame.",
+        low=0.0, high=3600.0,
+    )  # fmt: skip
     grid_period_s: float = option(1.0, "Shortest time between two occupancy grids, s.", low=0.05, high=3600.0)
     mesh_period_s: float = option(5.0, "Shortest time between two meshes, s.", low=0.05, high=3600.0)
     mesh_max_triangles: int = option(

@@ -57,7 +57,7 @@ class GnesfNode:
         self._log_bridge = log_bridge.install(logger)
         mapper = build_mapper(config)
         self._global_frame = config.input.global_frame
-        self._publishers = Publishers(node, mapper.labels, self._global_frame)
+        self._publishers = Publishers(node, mapper.labels, self._global_frame, config.node.image_period_s)
         self._record = ResultBag(config.node.record, mapper, config) if config.node.record else None
         self._mapping = Mapping(
             mapper,

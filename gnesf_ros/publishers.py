@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -28,9 +29,11 @@ class Publishers:
         node: whose topics they are.
         labels: label space of the map.
         global_frame: frame of the clouds.
+        image_period_s: shortest time between two frames that are published, s.
     """
 
-    def __init__(self, node: Node, labels: LabelSpace, global_frame: str) -> None:
+    def __init__(self, node: Node, labels: LabelSpace, global_frame: str, image_period_s: float = 0.0) -> None:
+        self.image_period_s, self._image_due_s = image_period_s, 0.0
         self._node, self._labels, self._global_frame = node, labels, global_frame
         self._images: dict[Outlet, Callable[[conversions.SemanticImages, Frame], object]] = {
             Outlet(node, Image, "~/semantic/image_raw", qos.output()): lambda made, frame: made.labels,
@@ -60,6 +63,10 @@ class Publishers:
 
     def frame(self, frame: Frame, segmentation: Segmentation, frame_id: str) -> None:
         """Images and clouds of one frame, with the colour image's stamp, frame and size."""
+        now = time.monotonic()
+        if now < self._image_due_s:
+            return
+        self._image_due_s = now + self.image_period_s
         head = stamps.header(frame.stamp_ns, frame_id)
         images = conversions.SemanticImages(segmentation, frame.camera)
         for outlet, pixels in self._images.items():
