@@ -56,6 +56,11 @@ class MapOutputs:
         self._update_type = optional("map_msgs", "OccupancyGridUpdate")
         self._updates = self._create(self._update_type, "~/occupancy_grid_updates", qos.output())
         self._level = self._create(optional("tf2_msgs", "TFMessage") if levelled else None, "/tf_static", qos.latched())
+        if levelled and self._level is None:
+            node.get_logger().warning(
+                f"the frame {self._grid_frame} of the occupancy grid cannot be published: install "
+                "ros-$ROS_DISTRO-tf2-msgs, or set occupancy.up to z"
+            )
         self._mesh = Outlet(node, Marker, "~/semantic_mesh", qos.latched())
         self._voxels = Outlet(node, VoxelBlocks, "~/semantic_voxels", qos.output())
         self._tsdf = Outlet(node, PointCloud2, "~/tsdf_cloud", qos.output())

@@ -17,6 +17,8 @@ from gnesf_model.segment.oracle import OracleSegmenter
 
 SPACE = LabelSpace.load("scannet20")
 ROOM = RoomSource(2, frames=40, stride=15, shading=False, width=240, height=180)
+MEASURED = (1, 2, 3, 7, 12)
+"""Rooms of docs/outputs.md."""
 
 
 def turned(frame: Frame, R: np.ndarray) -> Frame:
@@ -46,14 +48,14 @@ def centres(grid: OccupancyGrid) -> np.ndarray:
     return level @ grid.world_T_level[:3, :3].T
 
 
-def clearance(grid: OccupancyGrid, settings: OccupancyConfig) -> np.ndarray:
+def clearance(grid: OccupancyGrid, settings: OccupancyConfig, room: RoomSource = ROOM) -> np.ndarray:
     """(H, W) least distance, m, from the cell's axis to the room between the heights that count; NaN if unknown."""
     known = grid.cells != UNKNOWN_CELL
     heights = np.arange(settings.min_height_m + 0.01, settings.max_height_m, 0.03)
     up = grid.world_T_level[:3, 2]
     points = centres(grid)[known][:, None] + heights[:, None] * up
     found = np.full(grid.cells.shape, np.nan)
-    found[known] = ROOM.scene.sdf(torch.from_numpy(points).float()).amin(dim=1).numpy()
+    found[known] = room.scene.sdf(torch.from_numpy(points).float()).amin(dim=1).numpy()
     return found
 
 
@@ -84,6 +86,16 @@ def test_free_is_free_and_occupied_is_occupied(built):
     inside = np.einsum("ij,hwj->hwi", ROOM.scene.world_T_room[:3, :3].T, centres(grid) - ROOM.scene.world_T_room[:3, 3])
     outside = (np.abs(inside[..., :2]) > np.array(ROOM.scene.room_size[:2]) / 2 + 0.4).any(axis=2)
     assert outside.sum() > 1000 and (grid.cells[outside] == UNKNOWN_CELL).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", MEASURED)
+def test_the_figures_of_the_documentation_hold(seed: int) -> None:
+    room = RoomSource(seed, frames=100, stride=6, shading=False)
+    grid = build(list(room), OccupancyConfig())[0].grid()
+    found = clearance(grid, OccupancyConfig(), room)
+    assert (found[grid.cells == FREE] > 0).mean() > 0.985
+    assert (found[grid.cells == OCCUPIED] < grid.resolution_m).mean() > 0.975
 
 
 def test_following_the_map_gives_the_same_as_looking_once(built, frames):
