@@ -321,7 +321,7 @@ class NodeConfig(Section):
         500000, "Voxels in such a cloud at most; those nearest to the camera stay.", low=1, high=100000000
     )
     render_period_s: float = option(
-        0.5, "Shortest time between two views rendered from the map, s.", low=0.0, high=3600.0
+        1.0, "Shortest time between two views rendered from the map, s.", low=0.0, high=3600.0
     )
     render_stride: int = option(
         2, "Views are rendered at every so many-th pixel of the colour image; 1: at its size.", low=1, high=16

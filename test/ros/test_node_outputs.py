@@ -62,6 +62,7 @@ def run(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         "node.mesh_period_s": 0.3,
         "node.voxels_period_s": 0.3,
         "node.render_period_s": 0.0,
+        "node.render_stride": 2,
         "node.mesh_max_triangles": 5000,
         "node.tsdf_period_s": 0.3,
         "node.tsdf_max_points": 20000,
