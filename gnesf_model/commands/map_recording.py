@@ -98,7 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
     before = oracle.look if oracle else lambda frame: None
     folder = arguments.record or config.node.record
     with ResultBag(folder, mapper, config) if folder else nullcontext() as bag:
-        done = map_recording(source, mapper, before, lambda f, u: bag and bag.frame(f, u.segmentation, u.blocks))
+
+        def after(frame: Frame, update: MapUpdate) -> None:
+            if bag is not None:
+                bag.frame(frame, update.segmentation, update.blocks)
+
+        done = map_recording(source, mapper, before, after)
     if oracle:
         oracle.remember(done.kept)
     write_ply(arguments.out / "cloud.ply", done.surface, mapper.labels)
