@@ -191,6 +191,13 @@ class VolumeConfig(Section):
     min_weight: float = option(
         2.0, "Surface is reported where voxels were measured at least this often.", low=0.0, high=1000.0
     )
+    clearing_weight: float = option(
+        2.0,
+        "Weight of a view that looks through a surface, in frames: what went away decays so much faster than it came. "
+        "0: surfaces off the measured ones stay.",
+        low=0.0,
+        high=100.0,
+    )
     max_map_memory_mb: float = option(
         4096.0, "Memory that voxels may take, MB; frames that would need more are dropped.", low=16.0, high=1e7
     )
@@ -220,6 +227,71 @@ class SemanticsConfig(Section):
 
 
 @dataclass(frozen=True)
+class OccupancyConfig(Section):
+    """How the map becomes a grid to drive on."""
+
+    resolution_m: float = option(0.05, "Edge of a cell, m; not below the voxels' edge.", low=0.01, high=1.0)
+    up: str = option(
+        "z",
+        "Where up is in the global frame: z (REP-103), x, -x, y, -y, -z, three numbers such as '0 -1 0.2', or auto: "
+        "the normal of what is labelled floor. Unless it is z, the grid is in the frame <global_frame>_level, which "
+        "/tf_static describes.",
+    )
+    floor_height_m: list[float] = option(
+        [], "Height of the floor along up in the global frame, m; empty: that of what is labelled floor.", length=(0, 1)
+    )
+    min_height_m: float = option(
+        0.1, "Whatever is higher than this above the floor, and no higher than the robot, is an obstacle, m.",
+        low=0.01, high=10.0,
+    )  # fmt: skip
+    min_labelled_height_m: float = option(
+        0.05, "What is labelled structure or furniture is an obstacle from this height on, m.", low=0.0, high=10.0
+    )
+    max_height_m: float = option(1.8, "What is higher than this does not stop the robot, m.", low=0.05, high=100.0)
+    robot_radius_m: float = option(
+        0.0,
+        "Cells nearer than this to an obstacle are occupied, too, m; 0 leaves that to the planner, as Nav2's "
+        "inflation layer does it.",
+        low=0.0,
+        high=5.0,
+    )
+    max_size_m: float = option(
+        200.0, "Longest side of the grid, m; what lies further out is left out.", low=1.0, high=2000.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.min_labelled_height_m <= self.min_height_m < self.max_height_m:
+            raise ValueError(
+                f"min_labelled_height_m, min_height_m and max_height_m are {self.min_labelled_height_m}, "
+                f"{self.min_height_m} and {self.max_height_m}, expected them to ascend"
+            )
+        self.up_vector()
+
+    def up_vector(self) -> tuple[float, float, float] | None:
+        """Up in the global frame, of any length but 0; None for auto.
+
+        Raises:
+            ValueError: the text is none of those that `up` takes.
+        """
+        if self.up == "auto":
+            return None
+        sign, axis = (-1.0, self.up[1:]) if self.up.startswith("-") else (1.0, self.up)
+        if axis in ("x", "y", "z"):
+            return tuple(sign * (axis == name) for name in "xyz")
+        try:
+            numbers = tuple(float(word) for word in self.up.replace(",", " ").split())
+        except ValueError:
+            numbers = ()
+        length = sum(number * number for number in numbers) ** 0.5
+        if len(numbers) != 3 or not 1e-6 < length < 1e6:
+            raise ValueError(
+                f"up is {self.up!r}, expected auto, an axis such as z or -y, or three numbers such as 0 -1 0"
+            )
+        return numbers
+
+
+@dataclass(frozen=True)
 class NodeConfig(Section):
     """What only the ROS 2 node needs."""
 
@@ -235,6 +307,34 @@ class NodeConfig(Section):
     image_transport: str = option("raw", "Colour topic: raw, or compressed (JPEG, PNG).", choices=("raw", "compressed"))
     use_depth: bool = option(True, "Subscribe to the depth image.")
     cloud_period_s: float = option(1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0)
+    image_period_s: float = option(
+        0.0, "Shortest time between two frames whose images and points are published, s; 0: every frame.",
+        low=0.0, high=3600.0,
+    )  # fmt: skip
+    grid_period_s: float = option(1.0, "Shortest time between two occupancy grids, s.", low=0.05, high=3600.0)
+    mesh_period_s: float = option(5.0, "Shortest time between two meshes, s.", low=0.05, high=3600.0)
+    mesh_max_triangles: int = option(
+        100000, "Triangles in a mesh message at most; those nearest to the camera stay.", low=1, high=10000000
+    )
+    voxels_period_s: float = option(
+        1.0, "Shortest time between two messages of voxel blocks, s.", low=0.05, high=3600.0
+    )
+    tsdf_period_s: float = option(2.0, "Shortest time between two clouds of all voxels, s.", low=0.05, high=3600.0)
+    tsdf_max_points: int = option(
+        500000, "Voxels in such a cloud at most; those nearest to the camera stay.", low=1, high=100000000
+    )
+    render_period_s: float = option(
+        1.0, "Shortest time between two views rendered from the map, s.", low=0.0, high=3600.0
+    )
+    render_stride: int = option(
+        2, "Views are rendered at every so many-th pixel of the colour image; 1: at its size.", low=1, high=16
+    )
+    record: str = option(
+        "", "Folder of a bag (MCAP) to write results into while mapping; it must not exist. Empty: none."
+    )
+    record_period_s: float = option(
+        5.0, "Time between two clouds and grids in the recorded bag, s of the recording.", low=0.05, high=3600.0
+    )
     max_queue: int = option(
         200, "Frames waiting with queue: all before new ones are dropped (and counted).", low=1, high=100000
     )
@@ -258,6 +358,7 @@ class Config(Section):
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     volume: VolumeConfig = field(default_factory=VolumeConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    occupancy: OccupancyConfig = field(default_factory=OccupancyConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
 
     @classmethod

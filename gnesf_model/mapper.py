@@ -6,7 +6,7 @@ topic, no file and no clock, so the same frames give the same map live and offli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from gnesf_model.geometry import invert, project, transform
 from gnesf_model.keyframes import Keyframe, KeyframeWindow
 from gnesf_model.labels import LabelSpace
 from gnesf_model.sampling import sample_beside_edges
-from gnesf_model.segment.segmenter import STRIDE, Segmentation, Segmenter
+from gnesf_model.segment.pixels import moving_pixels
+from gnesf_model.segment.segmenter import Segmentation, Segmenter
 from gnesf_model.timing import StageTimer
 from gnesf_model.volume.block_grid import BlockGrid, MapFull, OutOfReach
 from gnesf_model.volume.raycast import raycast
@@ -29,8 +30,6 @@ from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
-_DYNAMIC_PROBABILITY = 0.5
-"""Pixels more likely than this to be a person, an animal or a vehicle are kept out of the map."""
 _SHAPING = ("geometry", "device", "keyframes.", "segmenter.", "volume.", "semantics.")
 """Sections whose settings shape the map, but for those in `ADJUSTABLE`."""
 
@@ -64,6 +63,7 @@ class LabelledPoints:
         confidence: (N,) float32 share of the votes for that label, 0..1.
         colors: (N, 3) uint8 mean colour of the images; None where nobody told.
         faces: (F, 3) int32 triangles; None for a cloud.
+        blocks: (N,) int64 rows of the voxel blocks that the points are from; None for a mesh.
     """
 
     points: np.ndarray
@@ -71,6 +71,7 @@ class LabelledPoints:
     confidence: np.ndarray
     colors: np.ndarray | None
     faces: np.ndarray | None = None
+    blocks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ class SemanticMapper:
             max_rows=self.grid.max_blocks * _VOTING_VOXELS_PER_BLOCK,
             device=self.device,
         )
+        moving = torch.from_numpy(segmenter.labels.of_kind("dynamic")).to(self.device)
+        self._moving = moving if bool(moving.any()) else None
         self.keyframes = KeyframeWindow(config.keyframes)
         self.frames = 0
         self._timer = StageTimer(self.device)
@@ -240,7 +243,7 @@ class SemanticMapper:
     def surface(self, blocks: torch.Tensor | None = None) -> LabelledPoints:
         """Labelled points of the whole surface, or of some blocks."""
         found = surface_points(self.grid, self._blocks(blocks), self.config.volume.min_weight)
-        return self._labelled(found.points, found.rows)
+        return self._labelled(found.points, found.rows, blocks=found.blocks)
 
     @torch.inference_mode()
     @single_thread()
@@ -296,12 +299,27 @@ class SemanticMapper:
             raise FrameDropped("no_depth", self._nothing_measured(frame))
         with self._timer("tsdf_integrate"):
             observation = self.tsdf.integrate(view, slots)
+        with self._timer("tsdf_clear"):
+            touched = torch.cat([slots, self._clear(frame, view, slots)])
         self.frames += 1
         if not self.keyframes.accepts(frame):
-            return slots, None
+            return touched, None
         with self._timer("vote"):
             self._vote(frame, segmentation, view, observation)
-        return slots, self.keyframes.push(frame)
+        return touched, self.keyframes.push(frame)
+
+    def _clear(self, frame: Frame, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
+        """Let surfaces decay that this view looks through; gives the blocks (N,) in which there were some."""
+        weight, reach = self.config.volume.clearing_weight, self.config.volume.max_depth_m
+        if weight <= 0:
+            return slots[:0]
+        # What is measured beyond the map's range is not mapped, but says that all before it is free.
+        measured = torch.from_numpy(frame.depth).to(self.device)
+        view = replace(view, depth=torch.where(measured > reach, reach, view.depth))
+        stale = self.tsdf.seen_through(view, slots)
+        if len(stale):
+            self.tsdf.integrate(view, stale, weight)
+        return stale
 
     def _segment(self, frame: Frame) -> Segmentation:
         try:
@@ -316,10 +334,9 @@ class SemanticMapper:
         volume = self.config.volume
         depth = torch.from_numpy(frame.depth).to(self.device)
         depth = in_range(depth, volume.min_depth_m, volume.max_depth_m)
-        moving = segmentation.dynamic.to(self.device) > _DYNAMIC_PROBABILITY
-        if bool(moving.any()):
-            moving = moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)
-            depth *= ~moving[: depth.shape[0], : depth.shape[1]]
+        moving = moving_pixels(segmentation, *frame.depth.shape)
+        if moving is not None:
+            depth *= ~moving.to(self.device)
         return DepthView(depth, frame.camera, frame.world_T_cam)
 
     def _nothing_measured(self, frame: Frame) -> str:
@@ -354,6 +371,8 @@ class SemanticMapper:
         probabilities = sample_beside_edges(
             segmentation.probabilities.to(self.device), view, pixels[seen], depth[seen], self.truncation_m
         )
+        if self._moving is not None:  # beside a person's outline: no vote for a person, and for nothing else
+            probabilities[:, self._moving] = 0.0
         rgb = torch.from_numpy(frame.rgb).to(self.device)[v[seen], u[seen]].float()
         samples = ViewSamples(
             frame=frame,
@@ -377,7 +396,13 @@ class SemanticMapper:
     def _blocks(self, blocks: torch.Tensor | None) -> torch.Tensor:
         return torch.arange(self.grid.count, device=self.device) if blocks is None else blocks
 
-    def _labelled(self, points: torch.Tensor, rows: torch.Tensor, faces: torch.Tensor | None = None) -> LabelledPoints:
+    def _labelled(
+        self,
+        points: torch.Tensor,
+        rows: torch.Tensor,
+        faces: torch.Tensor | None = None,
+        blocks: torch.Tensor | None = None,
+    ) -> LabelledPoints:
         label, confidence = self.votes.labels(rows)
         return LabelledPoints(
             points=points.cpu().numpy(),
@@ -385,4 +410,5 @@ class SemanticMapper:
             confidence=confidence.cpu().numpy(),
             colors=self.votes.color(rows).cpu().numpy(),
             faces=None if faces is None else faces.int().cpu().numpy(),
+            blocks=None if blocks is None else blocks.cpu().numpy(),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,33 +13,18 @@ from std_msgs.msg import Header
 
 from gnesf_model.frame import Camera
 from gnesf_model.labels import UNKNOWN, LabelSpace
-from gnesf_model.mapper import LabelledPoints
-from gnesf_model.segment.segmenter import STRIDE, Segmentation, argmax_labels
+from gnesf_model.segment.pixels import pixel_segmentation
+from gnesf_model.segment.segmenter import Segmentation
 from gnesf_model.visualization.images import blend
 
 _ENCODINGS = {(np.dtype(np.uint8), 1): "mono8", (np.dtype(np.uint8), 3): "rgb8", (np.dtype(np.float32), 1): "32FC1"}
 
-CLOUD_POINT = np.dtype(
-    [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u4"), ("confidence", "<f4")]
-)
-"""One point of a semantic cloud. `rgb` holds 0x00RRGGBB in the four bytes of a FLOAT32, as PCL and RViz expect."""
-
-_FIELDS = [
-    PointField(name=name, offset=offset, datatype=kind, count=1)
-    for name, offset, kind in (
-        ("x", 0, PointField.FLOAT32),
-        ("y", 4, PointField.FLOAT32),
-        ("z", 8, PointField.FLOAT32),
-        ("rgb", 12, PointField.FLOAT32),
-        ("label", 16, PointField.UINT32),
-        ("confidence", 20, PointField.FLOAT32),
-    )
-]
+_FIELD_KINDS = {np.dtype("<f4"): PointField.FLOAT32, np.dtype("<u4"): PointField.UINT32}
 
 
-def fill(data: np.ndarray) -> array:
-    """The bytes of an array as what a message field takes fast; anything else is checked byte by byte."""
-    filled = array("B")
+def fill(data: np.ndarray, code: str = "B") -> array:
+    """An array as what a message field takes fast, anything else is checked value by value; `code` is array's."""
+    filled = array(code)
     filled.frombytes(memoryview(np.ascontiguousarray(data)).cast("B") if data.size else b"")
     return filled
 
@@ -82,25 +68,26 @@ def camera_info_message(camera: Camera, head: Header) -> CameraInfo:
     )
 
 
-def cloud_message(surface: LabelledPoints, labels: LabelSpace, head: Header) -> PointCloud2:
-    """sensor_msgs/PointCloud2 of labelled points, coloured by label (unknown: black)."""
-    color = labels.colors.astype(np.uint32)
-    packed = color[:, 0] << 16 | color[:, 1] << 8 | color[:, 2]
-    cloud = np.empty(len(surface.points), CLOUD_POINT)
-    cloud["x"], cloud["y"], cloud["z"] = surface.points.T
-    cloud["rgb"] = packed[surface.labels]
-    cloud["label"] = surface.labels
-    cloud["confidence"] = surface.confidence
+def cloud_message(points: np.ndarray, head: Header) -> PointCloud2:
+    """sensor_msgs/PointCloud2 of a structured array: (N,), or (H, W) for an organised cloud with gaps of NaN."""
+    height, width = (1, *points.shape)[-2:]
+    fields = [
+        # PCL and RViz want the packed colour declared as the float whose four bytes it takes.
+        PointField(
+            name=name, offset=offset, datatype=PointField.FLOAT32 if name == "rgb" else _FIELD_KINDS[kind], count=1
+        )
+        for name, (kind, offset) in points.dtype.fields.items()
+    ]
     return PointCloud2(
         header=head,
-        height=1,
-        width=len(cloud),
-        fields=_FIELDS,
+        height=height,
+        width=width,
+        fields=fields,
         is_bigendian=False,
-        point_step=CLOUD_POINT.itemsize,
-        row_step=CLOUD_POINT.itemsize * len(cloud),
-        data=fill(cloud.view(np.uint8)),
-        is_dense=True,
+        point_step=points.itemsize,
+        row_step=points.itemsize * width,
+        data=fill(points.reshape(-1).view(np.uint8)),
+        is_dense=points.ndim == 1,
     )
 
 
@@ -111,36 +98,40 @@ def legend_message(labels: LabelSpace, head: Header) -> Legend:
 
 
 class SemanticImages:
-    """What a segmentation looks like at the size of its image: each pixel is that of its 4x4 block.
+    """What a segmentation looks like at the size of its image; each picture is made when it is first asked for.
 
     Args:
         segmentation: of the image.
         camera: its size.
-
-    Attributes:
-        labels: (H, W) uint8, 255 = unlabelled.
     """
 
     def __init__(self, segmentation: Segmentation, camera: Camera) -> None:
-        self._space, self._camera = segmentation.labels, camera
-        self._grid, self._probability = argmax_labels(segmentation)
-        self.labels = self._upsampled(self._grid)
+        self._segmentation, self._camera = segmentation, camera
 
+    @property
+    def labels(self) -> np.ndarray:
+        """(H, W) uint8, 255 = unlabelled."""
+        return self._pixels[0]
+
+    @property
     def confidence(self) -> np.ndarray:
         """(H, W) uint8, probability times 255; 0 where unlabelled."""
-        confidence = np.rint(self._probability * 255.0).astype(np.uint8)
-        confidence[self._grid == UNKNOWN] = 0
-        return self._upsampled(confidence)
+        return self._pixels[1]
 
+    @cached_property
     def color(self) -> np.ndarray:
         """(H, W, 3) uint8 colours of the labels, black where unlabelled."""
-        return self._upsampled(self._space.colors[self._grid])
+        return color_image(self.labels, self._segmentation.labels)
 
     def overlay(self, rgb: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8: image and label colour half and half, the plain image where unlabelled."""
-        return blend(rgb, self.color(), self._upsampled((self._grid == UNKNOWN).astype(np.uint8)), 0.5)
+        return blend(rgb, self.color.copy(), (self.labels == UNKNOWN).astype(np.uint8), 0.5)
 
-    def _upsampled(self, grid: np.ndarray) -> np.ndarray:
-        size = (grid.shape[1] * STRIDE, grid.shape[0] * STRIDE)
-        full = cv2.resize(grid, size, interpolation=cv2.INTER_NEAREST)
-        return np.ascontiguousarray(full[: self._camera.height, : self._camera.width])
+    @cached_property
+    def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        return pixel_segmentation(self._segmentation, self._camera.height, self._camera.width)
+
+
+def color_image(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """Colours (H, W, 3) uint8 of labels (H, W) uint8, black where unlabelled."""
+    return cv2.LUT(cv2.merge([labels] * 3), space.colors[None])

@@ -12,10 +12,12 @@ from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.device import release_memory
 from gnesf_model.mapper import SemanticMapper
+from gnesf_model.recording import ResultBag
 from gnesf_ros import diagnosis, log_bridge
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
 from gnesf_ros.managed import EntityScope, ManagedNode
+from gnesf_ros.map_outputs import MapOutputs
 from gnesf_ros.mapping import Mapping
 from gnesf_ros.parameters import declare_parameters, follow_changes
 from gnesf_ros.parts import Active, Configured
@@ -119,8 +121,7 @@ class GnesfNode:
         """Stop the worker and free the map, the network and the outputs."""
         if self._configured is None:
             return
-        if not self._configured.worker.stop():
-            self.node.get_logger().warning("the mapper did not finish its frame in time")
+        self._stop_worker(self._configured)
         self._outputs.destroy()
         self._configured = None
         release_memory()
@@ -151,16 +152,24 @@ class GnesfNode:
 
     def close(self) -> None:
         """End everything, then the node."""
-        if self._configured is not None and not self._configured.worker.stop():
-            self.node.get_logger().warning("the mapper did not finish its frame in time")
+        if self._configured is not None:
+            self._stop_worker(self._configured)
         log_bridge.remove(self._log_bridge)
         self.node.destroy_node()
+
+    def _stop_worker(self, parts: Configured) -> None:
+        if parts.worker.stop():
+            parts.mapping.close()
+        else:  # the recorded bag stays unfinished: the map is still the worker's
+            self.node.get_logger().warning("the mapper did not finish its frame in time")
 
     def _with_outputs(self, mapper: SemanticMapper) -> Configured:
         """Everything around a map but its input."""
         node, config = self.node, self.config
-        publishers = Publishers(node, mapper.labels, config.input.global_frame)
-        mapping = Mapping(mapper, publishers, config.node.cloud_period_s, self._color_frame)
+        publishers = Publishers(node, mapper.labels, config.input.global_frame, config.node.image_period_s)
+        outputs = MapOutputs(node, mapper, config)
+        record = ResultBag(config.node.record, mapper, config) if config.node.record else None
+        mapping = Mapping(mapper, publishers, config.node.cloud_period_s, self._color_frame, outputs, record)
         # A guard condition brings the status from the worker's thread to the executor's.
         frame_done = node.create_guard_condition(self._publish_status)
         worker = Worker(

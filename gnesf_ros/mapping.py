@@ -16,6 +16,8 @@ from gnesf_model.config import Config
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.map_file import load_map, save_map
 from gnesf_model.mapper import MapUpdate, RenderedView, SemanticMapper
+from gnesf_model.recording import ResultBag
+from gnesf_ros.map_outputs import MapOutputs
 from gnesf_ros.publishers import Publishers
 
 _WINDOW = 60
@@ -58,6 +60,8 @@ class Mapping:
         publishers: where results go.
         cloud_period_s: shortest time between two clouds, s.
         color_frame: gives the frame_id of the colour images.
+        outputs: what else is made from the map.
+        record: takes the results, too.
 
     Attributes:
         state: how the map stands.
@@ -71,7 +75,10 @@ class Mapping:
         publishers: Publishers,
         cloud_period_s: float,
         color_frame: Callable[[], str],
+        outputs: MapOutputs,
+        record: ResultBag | None = None,
     ) -> None:
+        self._outputs, self._record = outputs, record
         self.state = MapState(memory_mb=mapper.memory_bytes / 1e6)
         self.active = self.paused = False
         self._mapper, self._publishers, self._color_frame = mapper, publishers, color_frame
@@ -102,15 +109,28 @@ class Mapping:
             **update.stages,
             "integrate": (integrated - start) * 1e3,
             "publish_images": (time.monotonic() - integrated) * 1e3,
+            **self._outputs.frame(frame, update.blocks, self._color_frame()),
         }
+        if self._record is not None:
+            began = time.monotonic()
+            self._record.frame(frame, update.segmentation, update.blocks, self._color_frame())
+            stages["record"] = (time.monotonic() - began) * 1e3
         self.state = self._state_after(update, stages)
         self.idle()
 
     def idle(self) -> None:
-        """Publish the cloud when the map has changed, the period is over and somebody listens."""
+        """Publish what is made from the map when it has changed, its period is over and somebody listens."""
+        if not self.active:
+            return
+        self._publish_cloud()
+        if spent := self._outputs.publish(self.state.stamp_ns):
+            self._remember(spent)
+            self.state = replace(self.state, stages_ms=self._medians())
+
+    def _publish_cloud(self) -> None:
         now = time.monotonic()
         state = self.state
-        if not self.active or (state.generation, state.processed) == self._cloud_of or now < self._cloud_due_s:
+        if (state.generation, state.processed) == self._cloud_of or now < self._cloud_due_s:
             return
         if not self._publishers.cloud_wanted:
             return
@@ -151,8 +171,15 @@ class Mapping:
     def adjust(self, config: Config) -> None:
         """Go on with other settings, of those that can change while mapping."""
         self._mapper.adjust(config)
+        self._outputs.adjust(config)
+        self._publishers.image_period_s = config.node.image_period_s
         self._cloud_due_s += config.node.cloud_period_s - self._cloud_period_s
         self._cloud_period_s = config.node.cloud_period_s
+
+    def close(self) -> None:
+        """Finish the recording of results; the worker must have ended."""
+        if self._record is not None:
+            self._record.close()
 
     def _begin_anew(self) -> int:
         """Count from zero for another map, whose cloud is due at once."""

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 RCLPY_OWN = ("use_sim_time", "start_type_description_service")
 """Parameters that rclpy declares in every node."""
 RCLPY_PREFIX = "qos_overrides."
-LIVE = (*ADJUSTABLE, "node.cloud_period_s")
+LIVE = (
+    *ADJUSTABLE,
+    *(f"node.{name}_period_s" for name in ("cloud", "image", "grid", "mesh", "voxels", "tsdf", "render")),
+    *(f"node.{name}" for name in ("mesh_max_triangles", "tsdf_max_points", "render_stride")),
+    *(f"occupancy.{name}" for name in ("floor_height_m", "min_height_m", "min_labelled_height_m", "max_height_m")),
+    *(f"occupancy.{name}" for name in ("robot_radius_m", "max_size_m")),
+)
 """Parameters that take effect at once."""
 ON_ACTIVATION = ("input.", "node.use_depth", "node.image_transport")
 """Parameters, or beginnings of their names, that are read when the node is activated; all others when configured."""

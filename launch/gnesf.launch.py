@@ -51,7 +51,15 @@ REMAPPINGS = {
     "/tf": "tf_topic",
     "/tf_static": "tf_static_topic",
 }
-OUTPUTS = ("semantic_cloud", "semantic_overlay/image_raw")
+OUTPUTS = (
+    "semantic_cloud",
+    "semantic_mesh",
+    "occupancy_grid",
+    "occupancy_grid_updates",
+    "dynamic_cloud",
+    "semantic_overlay/image_raw",
+    "semantic_map_color/image_raw",
+)
 
 
 def rviz_remappings(value: dict[str, str]) -> list[tuple[str, str]]:

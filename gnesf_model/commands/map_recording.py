@@ -9,6 +9,7 @@ import logging
 import resource
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,7 +27,8 @@ from gnesf_model.evaluation.labelled_points import load_labelled_points
 from gnesf_model.evaluation.mapping_run import MappingRun, map_scores, run_mapping
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelMapping, LabelSpace
-from gnesf_model.mapper import LabelledPoints, SemanticMapper
+from gnesf_model.mapper import LabelledPoints, MapUpdate, SemanticMapper
+from gnesf_model.recording import ResultBag
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.visualization.images import save
 from gnesf_model.visualization.overview import overview, sample_frames
@@ -54,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ground truth: label images, or a point set with xyz and label (ScanNet-20 unless SOURCE says otherwise)",
     )
     parser.add_argument("--pose-dir", default="pose", metavar="NAME", help="folder of poses (default pose)")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="BAG",
+        help="folder of a bag for RViz and Foxglove: cloud, grid, semantic images, legend, poses (must not exist)",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, as config/gnesf.yaml")
     parser.add_argument(
         "--set",
@@ -87,7 +95,15 @@ def run(arguments: argparse.Namespace) -> int:
         own = LabelSpace.load(source.label_space or "scannet20")
         Confusion(own).add(points[1], points[1])
         points = points[0], LabelMapping.between(own, mapper.labels).lookup[points[1]]
-    done = map_recording(source, mapper, oracle.look if oracle else lambda frame: None)
+    before = oracle.look if oracle else lambda frame: None
+    folder = arguments.record or config.node.record
+    with ResultBag(folder, mapper, config) if folder else nullcontext() as bag:
+
+        def after(frame: Frame, update: MapUpdate) -> None:
+            if bag is not None:
+                bag.frame(frame, update.segmentation, update.blocks)
+
+        done = map_recording(source, mapper, before, after)
     if oracle:
         oracle.remember(done.kept)
     write_ply(arguments.out / "cloud.ply", done.surface, mapper.labels)
@@ -120,13 +136,17 @@ class MappedRecording:
 
 
 def map_recording(
-    source: FrameSource, mapper: SemanticMapper, before_frame: Callable[[Frame], None] = lambda frame: None
+    source: FrameSource,
+    mapper: SemanticMapper,
+    before_frame: Callable[[Frame], None] = lambda frame: None,
+    after_frame: Callable[[Frame, MapUpdate], None] = lambda frame, update: None,
 ) -> MappedRecording:
     """Map all frames, with a progress bar.
 
     Args:
         source, mapper: the recording, and an empty map.
         before_frame: called with each frame before it is mapped.
+        after_frame: called with each frame that is in the map, and with what it did.
 
     Raises:
         ValueError: no frame could be mapped; says why.
@@ -137,7 +157,7 @@ def map_recording(
         spread.add(frame)
         before_frame(frame)
 
-    run = run_mapping(source, mapper, progress(len(source), "mapping"), look)
+    run = run_mapping(source, mapper, progress(len(source), "mapping"), look, after_frame)
     if run.frames == 0:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in run.dropped.items()) or "it is empty"
         details = " ".join(source.last_message.values())

@@ -10,36 +10,22 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from gnesf_model.data.bag_file import jazzy_types
 from gnesf_model.data.pose_chain import LINK_T_OPTICAL
 from gnesf_model.data.source import FrameSource
-from gnesf_model.frame import Camera, Frame, check_pose
-from gnesf_model.geometry import invert, quaternion_from_pose
+from gnesf_model.data.topic_writer import LATCHED, OPTICAL, RELIABLE, TopicWriter
+from gnesf_model.frame import Frame, check_pose
+from gnesf_model.geometry import invert
 from gnesf_model.segment.oracle import CLASSES_FILE
 
 logger = logging.getLogger(__name__)
 
-WORLD, BODY, LINK, OPTICAL = "odom", "base_link", "camera_link", "camera_color_optical_frame"
+WORLD, BODY, LINK = "odom", "base_link", "camera_link"
 MM = np.float32(0.001)
 _POSE_COV = "geometry_msgs/msg/PoseWithCovariance"
 _TWIST_COV = "geometry_msgs/msg/TwistWithCovariance"
-
-_FOREVER = QosTime(9223372036, 854775807)
-RELIABLE = Qos(
-    QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE,
-    _FOREVER, _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER, False,
-)  # fmt: skip
-LATCHED = RELIABLE._replace(depth=1, durability=QosDurability.TRANSIENT_LOCAL)
 
 TOPICS = {
     "/tf_static": ("tf2_msgs/msg/TFMessage", LATCHED),
@@ -125,44 +111,39 @@ class _LabelWriter:
             raise OSError(f"cannot write {path}")
 
 
-class _BagWriter:
+class _BagWriter(TopicWriter):
     """Messages of one open bag."""
 
     def __init__(self, writer: Writer, depth_encoding: str, body_T_camera: np.ndarray) -> None:
-        self._writer = writer
+        super().__init__(writer, TOPICS, jazzy_types())
         self._depth_encoding = depth_encoding
         self._body_T_camera = body_T_camera
-        self._store = jazzy_types()
-        self._connections = {
-            topic: writer.add_connection(topic, kind, typestore=self._store, offered_qos_profiles=[qos])
-            for topic, (kind, qos) in TOPICS.items()
-        }
 
     def write_static(self, stamp_ns: int) -> None:
         body_T_link = self._body_T_camera @ invert(LINK_T_OPTICAL)
         edges = [
-            self._transform(stamp_ns, BODY, LINK, body_T_link),
-            self._transform(stamp_ns, LINK, OPTICAL, LINK_T_OPTICAL),
+            self.transform(stamp_ns, BODY, LINK, body_T_link),
+            self.transform(stamp_ns, LINK, OPTICAL, LINK_T_OPTICAL),
         ]
-        self._write("/tf_static", stamp_ns, transforms=edges)
+        self.write("/tf_static", stamp_ns, transforms=edges)
 
     def write_frame(self, frame: Frame) -> None:
         t, world_T_cam = frame.stamp_ns, frame.world_T_cam
         world_T_body = world_T_cam @ invert(self._body_T_camera)
-        self._write("/tf", t, transforms=[self._transform(t, WORLD, BODY, world_T_body)])
-        self._write(
+        self.write("/tf", t, transforms=[self.transform(t, WORLD, BODY, world_T_body)])
+        self.write(
             "/odom",
             t,
-            header=self._header(t, WORLD),
+            header=self.header(t, WORLD),
             child_frame_id=BODY,
-            pose=self._make(_POSE_COV, pose=self._pose(world_T_body), covariance=np.zeros(36)),
-            twist=self._make(_TWIST_COV, twist=self._no_twist(), covariance=np.zeros(36)),
+            pose=self.make(_POSE_COV, pose=self.pose(world_T_body), covariance=np.zeros(36)),
+            twist=self.make(_TWIST_COV, twist=self._no_twist(), covariance=np.zeros(36)),
         )
-        self._write("/pose", t, header=self._header(t, WORLD), pose=self._pose(world_T_cam))
-        self._write("/camera/color/camera_info", t, **self._camera_info(t, frame.camera))
+        self.write("/pose", t, header=self.header(t, WORLD), pose=self.pose(world_T_cam))
+        self.write("/camera/color/camera_info", t, **self.camera_info(t, frame.camera))
         if frame.depth is not None:
-            self._write_image("/camera/depth/image_raw", t, *self._encoded(frame.depth))
-        self._write_image("/camera/color/image_raw", t, "rgb8", frame.rgb)
+            self.write_image("/camera/depth/image_raw", t, *self._encoded(frame.depth))
+        self.write_image("/camera/color/image_raw", t, "rgb8", frame.rgb)
 
     def _encoded(self, depth: np.ndarray) -> tuple[str, np.ndarray]:
         if self._depth_encoding != "32FC1":
@@ -173,77 +154,6 @@ class _BagWriter:
                 return "16UC1", mm
         return "32FC1", depth
 
-    def _camera_info(self, t: int, camera: Camera) -> dict[str, Any]:
-        K = camera.K
-        return {
-            "header": self._header(t, OPTICAL),
-            "height": camera.height,
-            "width": camera.width,
-            "distortion_model": "plumb_bob",
-            "d": np.zeros(5),
-            "k": K.ravel(),
-            "r": np.eye(3).ravel(),
-            "p": np.hstack([K, np.zeros((3, 1))]).ravel(),
-            "binning_x": 0,
-            "binning_y": 0,
-            "roi": self._make(
-                "sensor_msgs/msg/RegionOfInterest",
-                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
-            ),
-        }  # fmt: skip
-
-    def _write_image(self, topic: str, t: int, encoding: str, pixels: np.ndarray) -> None:
-        pixels = np.ascontiguousarray(pixels)
-        self._write(
-            topic,
-            t,
-            header=self._header(t, OPTICAL),
-            height=pixels.shape[0],
-            width=pixels.shape[1],
-            encoding=encoding,
-            is_bigendian=0,
-            step=pixels.strides[0],
-            data=pixels.reshape(-1).view(np.uint8),
-        )
-
-    def _transform(self, t: int, parent: str, child: str, parent_T_child: np.ndarray) -> Any:
-        pose = self._pose(parent_T_child)
-        return self._make(
-            "geometry_msgs/msg/TransformStamped",
-            header=self._header(t, parent),
-            child_frame_id=child,
-            transform=self._make(
-                "geometry_msgs/msg/Transform",
-                translation=self._vector(*parent_T_child[:3, 3]),
-                rotation=pose.orientation,
-            ),
-        )
-
-    def _pose(self, a_T_b: np.ndarray) -> Any:
-        x, y, z = a_T_b[:3, 3].tolist()
-        qx, qy, qz, qw = quaternion_from_pose(a_T_b).tolist()
-        return self._make(
-            "geometry_msgs/msg/Pose",
-            position=self._make("geometry_msgs/msg/Point", x=x, y=y, z=z),
-            orientation=self._make("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
-        )
-
     def _no_twist(self) -> Any:
-        zero = self._vector(0.0, 0.0, 0.0)
-        return self._make("geometry_msgs/msg/Twist", linear=zero, angular=zero)
-
-    def _vector(self, x: float, y: float, z: float) -> Any:
-        return self._make("geometry_msgs/msg/Vector3", x=float(x), y=float(y), z=float(z))
-
-    def _header(self, t: int, frame_id: str) -> Any:
-        sec, nanosec = divmod(t, 1_000_000_000)
-        stamp = self._make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
-        return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
-
-    def _make(self, kind: str, **fields: Any) -> Any:
-        return self._store.types[kind](**fields)
-
-    def _write(self, topic: str, t: int, **fields: Any) -> None:
-        kind = TOPICS[topic][0]
-        data = self._store.serialize_cdr(self._make(kind, **fields), kind)
-        self._writer.write(self._connections[topic], t, data)
+        zero = self.vector(0.0, 0.0, 0.0)
+        return self.make("geometry_msgs/msg/Twist", linear=zero, angular=zero)

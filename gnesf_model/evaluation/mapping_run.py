@@ -16,8 +16,9 @@ from gnesf_model.evaluation.ground_truth import GroundTruth
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.labels import UNKNOWN
-from gnesf_model.mapper import LabelledPoints, SemanticMapper
-from gnesf_model.segment.segmenter import Segmentation, pixel_labels
+from gnesf_model.mapper import LabelledPoints, MapUpdate, SemanticMapper
+from gnesf_model.segment.pixels import pixel_labels
+from gnesf_model.segment.segmenter import Segmentation
 
 PIXEL_STRIDE = 2
 """2D scores look at every second row and column: a quarter of the pixels says the same."""
@@ -63,6 +64,7 @@ def run_mapping(
     mapper: SemanticMapper,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
     before_frame: Callable[[Frame], None] = lambda frame: None,
+    after_frame: Callable[[Frame, MapUpdate], None] = lambda frame, update: None,
 ) -> MappingRun:
     """Feed every frame of a recording to a mapper.
 
@@ -71,6 +73,7 @@ def run_mapping(
         mapper: takes the frames; keeps the map.
         progress: wraps the frames, e.g. ``tqdm``.
         before_frame: called with each frame first (the oracle looks at its labels).
+        after_frame: called with each frame that is in the map, and with what it did.
 
     Raises:
         ValueError: ground truth that is not in its label space, or too far away.
@@ -95,6 +98,7 @@ def run_mapping(
             _collect_truth(run, frame, None, in_3d=drop.reason != "out_of_range")
             continue
         run.frames += 1
+        after_frame(frame, update)
         if update.keyframe is not None:
             run.keyframes += 1
             run.stamps_ns.append(frame.stamp_ns)

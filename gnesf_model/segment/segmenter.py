@@ -14,7 +14,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from gnesf_model.labels import UNKNOWN, LabelSpace
 
@@ -99,17 +98,3 @@ def argmax_labels(segmentation: Segmentation) -> tuple[np.ndarray, np.ndarray]:
     label = torch.where(unknown, torch.full_like(label, UNKNOWN), label)
     confidence = torch.where(unknown, remainder, best)
     return label.to(torch.uint8).cpu().numpy(), confidence.float().cpu().numpy()
-
-
-def pixel_labels(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
-    """Most likely class (H, W) uint8 of every pixel, 255 where unknown outweighs every class.
-
-    The stride-4 probabilities are interpolated bilinearly, then compared.
-    """
-    rows, columns = segmentation.probabilities.shape[1:]
-    full = F.interpolate(segmentation.probabilities[None], size=(rows * STRIDE, columns * STRIDE), mode="bilinear")[
-        0, :, :height, :width
-    ]
-    best, label = full.max(dim=0)
-    unknown = 1.0 - full.sum(dim=0) > best
-    return torch.where(unknown, UNKNOWN, label).to(torch.uint8).cpu().numpy()

@@ -7,7 +7,7 @@ import numpy as np
 from gnesf_model.frame import Camera, Frame
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
-from gnesf_model.segment.segmenter import pixel_labels
+from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.visualization.images import caption, colorize, fit_width, legend, overlay, shade
 
 _WIDTH_PX = 1280

@@ -40,6 +40,7 @@ class BlockGrid:
 
     Attributes:
         coords: (capacity, 3) int32 block coordinates; the first `count` rows are in use.
+        generation: grows whenever the blocks are forgotten, so that rows of before mean nothing any more.
         voxels: name -> (capacity, 512) tensor; voxel (i, j, k) is column ``(8 i + j) 8 + k``.
     """
 
@@ -60,11 +61,13 @@ class BlockGrid:
         self.offsets_vox = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).view(-1, 3)
         self._primes = torch.tensor(_HASH_PRIMES, device=self.device)
         self._probes = torch.arange(_PROBES, device=self.device)
+        self.generation = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget every block."""
         self.count = 0
+        self.generation += 1
         self.coords = torch.zeros(0, 3, dtype=torch.int32, device=self.device)
         self.voxels = {
             name: torch.zeros(0, VOXELS, dtype=dtype, device=self.device)

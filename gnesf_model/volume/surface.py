@@ -40,10 +40,12 @@ class SurfacePoints:
     Attributes:
         points: (N, 3) float32 world coordinates, m.
         rows: (N,) int64 rows of the vote table, -1 where no view voted nearby.
+        blocks: (N,) int64 rows of the blocks whose voxels they follow.
     """
 
     points: torch.Tensor
     rows: torch.Tensor
+    blocks: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def surface_points(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> S
         slots: (N,) rows of the blocks.
         min_weight: voxels measured less often than this count as unknown.
     """
-    points, rows = [torch.zeros(0, 3, device=grid.device)], [slots.new_zeros(0)]
+    points, rows, blocks = [torch.zeros(0, 3, device=grid.device)], [slots.new_zeros(0)], [slots.new_zeros(0)]
     for chunk, tsdf, row in _padded(grid, slots, min_weight):
         here, here_row = tsdf[:, :-1, :-1, :-1], row[:, :-1, :-1, :-1]
         for axis in range(3):
@@ -84,7 +86,8 @@ def surface_points(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> S
             near, far = here_row[cell], there_row[cell]
             near, far = torch.where(fraction < 0.5, near, far), torch.where(fraction < 0.5, far, near)
             rows.append(torch.where(near >= 0, near, far).long())
-    return SurfacePoints(torch.cat(points), torch.cat(rows))
+            blocks.append(chunk[cell[0]])
+    return SurfacePoints(torch.cat(points), torch.cat(rows), torch.cat(blocks))
 
 
 def surface_mesh(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> SurfaceMesh:

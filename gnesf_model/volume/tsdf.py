@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from gnesf_model.frame import Camera
-from gnesf_model.geometry import invert, pixel_rays
+from gnesf_model.geometry import invert, pixel_rays, project, transform
 from gnesf_model.volume.block_grid import BlockGrid, OutOfReach
 
 _MAX_STRIDE_PX = 4
@@ -137,15 +137,46 @@ class TsdfVolume:
         coords = torch.stack([flat // (shape[1] * shape[2]), flat // shape[2] % shape[1], flat % shape[2]], dim=1)
         return self.grid.allocate(coords + torch.from_numpy(low).to(coords.device))
 
-    def integrate(self, view: DepthView, slots: torch.Tensor) -> Observation:
-        """Fold a view into blocks (N,) from `allocate`; each voxel takes its running average."""
+    def seen_through(self, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
+        """Rows (M,) of blocks in front of the measured surface, `slots` (N,) of `allocate` left out.
+
+        What stood there when they were made is gone, or never was there. Looked at is the middle of each block, and
+        its voxels only where that promises something.
+        """
+        grid, camera = self.grid, view.camera
+        here = torch.arange(grid.count, device=grid.device)
+        middle = (grid.coords[: grid.count].float() + 0.5) * grid.block_size_m
+        cam_T_world = torch.from_numpy(invert(view.world_T_cam)).float().to(grid.device)
+        pixels, depth = project(transform(cam_T_world, middle), camera)
+        # A block whose middle is just outside of the image is looked at through the pixel at the edge.
+        reach = (0.87 * grid.block_size_m * max(camera.fx, camera.fy)) / depth.clamp_min(1e-6)
+        u, v = pixels.unbind(1)
+        near = (depth > 0) & (u > -reach) & (u < camera.width + reach) & (v > -reach) & (v < camera.height + reach)
+        near[slots] = False
+        u = u.round().clamp_(0, camera.width - 1).long()
+        v = v.round().clamp_(0, camera.height - 1).long()
+        here, u, v, depth = here[near], u[near], v[near], depth[near]
+        here = here[view.depth[v, u] > depth + self.truncation_m]
+        inside = (grid.voxels["tsdf"][here] <= 0) & (grid.voxels["weight"][here] > 0)
+        return here[inside.any(dim=1)]
+
+    def integrate(self, view: DepthView, slots: torch.Tensor, gain: float = 1.0) -> Observation:
+        """Fold a view into blocks (N,); each voxel takes its running average.
+
+        Args:
+            view: the depth.
+            slots: blocks of `allocate`, or of `seen_through`.
+            gain: how much it counts.
+        """
         distance = self._distances(view, slots)
-        grid = self.grid
+        grid, factor = self.grid, gain
         tsdf, weight = (grid.voxels[name].index_select(0, slots) for name in ("tsdf", "weight"))
         # Full weight in front of the surface and one voxel behind, then falling to none: what an object
         # hides from this view must not outvote what another view saw of it.
         fall = self.truncation_m - grid.voxel_size_m
         gain = (distance + self.truncation_m).mul_(1.0 / fall).clamp_(0.0, 1.0)
+        if factor != 1.0:
+            gain *= factor
         measured = (distance * (1.0 / self.truncation_m)).clamp_(-1.0, 1.0)
         weight += gain
         tsdf.lerp_(measured, gain.div_(weight.clamp_min(1e-6)))

@@ -39,12 +39,16 @@ ALLOWED = {
     "mapper": "config device frame fusion geometry keyframes labels sampling segment timing volume",
     "map_check": "gnesf_model frame mapper",
     "map_file": "device map_check mapper volume",
+    "up": "",
+    "occupancy": "config labels mapper up volume",
     "build": "config device mapper segment",
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
-    "visualization": "frame labels mapper segment",
+    "voxels": "device labels mapper",
+    "visualization": "frame labels mapper segment voxels",
+    "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device labels",
-    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper segment training "
+    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper recording segment training "
     "visualization",
     "cli": "",
 }

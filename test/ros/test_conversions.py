@@ -12,10 +12,12 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2
 
 from gnesf_model.data.messages import decode_camera_info, decode_depth, decode_image
-from gnesf_model.frame import Camera
+from gnesf_model.frame import Camera, Frame
+from gnesf_model.geometry import project
 from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.segment.segmenter import Segmentation
+from gnesf_model.visualization.cloud import organised_cloud, packed_cloud
 from gnesf_ros import conversions, stamps
 
 SPACE = LabelSpace.load("scannet20")
@@ -64,7 +66,7 @@ def test_a_cloud_is_read_by_offsets() -> None:
         confidence=np.array([0.75, 0.0], np.float32),
         colors=np.zeros((2, 3), np.uint8),
     )
-    message = conversions.cloud_message(surface, SPACE, HEAD)
+    message = conversions.cloud_message(packed_cloud(surface, SPACE), HEAD)
     cloud = deserialize_message(serialize_message(message), PointCloud2)
     x, y, z, rgb, label, confidence = struct.unpack_from("<3f4sIf", bytes(cloud.data), 0)
     assert (x, y, z, label, confidence) == (1.0, 2.0, 3.0, 1, 0.75)
@@ -76,8 +78,27 @@ def test_an_empty_cloud_is_a_cloud() -> None:
     none = LabelledPoints(
         np.zeros((0, 3), np.float32), np.zeros(0, np.uint8), np.zeros(0, np.float32), np.zeros((0, 3), np.uint8)
     )
-    message = conversions.cloud_message(none, SPACE, HEAD)
-    assert (message.width, len(message.data)) == (0, 0)
+    message = conversions.cloud_message(packed_cloud(none, SPACE), HEAD)
+    assert (message.height, message.width, len(message.data)) == (1, 0, 0)
+
+
+def test_an_organised_cloud_lies_on_the_pixels_of_its_image() -> None:
+    camera = Camera(5, 4, 4.0, 5.0, 2.0, 1.5)
+    depth = np.linspace(0.5, 2.4, 20, dtype=np.float32).reshape(4, 5)
+    depth[1, 3] = 0.0
+    rgb = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    frame = Frame(1, rgb, camera, np.eye(4), depth)
+    message = conversions.cloud_message(organised_cloud(frame), HEAD)
+    cloud = deserialize_message(serialize_message(message), PointCloud2)
+    assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step, cloud.is_dense) == (4, 5, 16, 80, False)
+    points = np.frombuffer(cloud.data, "<f4").reshape(4, 5, 4)
+    assert np.isnan(points[1, 3, :3]).all()
+    known = depth > 0
+    pixels, z = project(torch.from_numpy(points[known][:, :3].copy()), camera)
+    v, u = np.nonzero(known)
+    np.testing.assert_allclose(pixels.numpy(), np.stack([u, v], axis=1), atol=1e-5)
+    np.testing.assert_array_equal(z.numpy(), depth[known])
+    assert bytes(cloud.data)[80 + 12 : 80 + 16] == bytes([*rgb[1, 0, ::-1], 0])  # blue, green, red, nothing
 
 
 def small_segmentation() -> tuple[Segmentation, Camera]:
@@ -89,14 +110,14 @@ def small_segmentation() -> tuple[Segmentation, Camera]:
 
 def test_semantic_images_have_the_size_of_the_image() -> None:
     images = conversions.SemanticImages(*small_segmentation())
-    labels, confidence, color = images.labels, images.confidence(), images.color()
+    labels, confidence, color = images.labels, images.confidence, images.color
     assert labels.shape == confidence.shape == color.shape[:2] == (7, 10)
-    assert (labels[:4, :4] == 4).all()
-    assert (confidence[:4, :4] == 255).all()
-    assert (labels[4:, 8:] == 7).all()
-    assert (confidence[4:, 8:] == 153).all()
-    assert (labels[:4, 4:8] == UNKNOWN).all()  # most of its mass is unknown
+    assert (labels[:2, :2] == 4).all()  # before the centre of the first cell there is nothing to mix with
+    assert (confidence[:2, :2] == 255).all()
+    assert (labels[6:, 9:] == 7).all()
+    assert (labels[:2, 5:8] == UNKNOWN).all()  # most of its mass is unknown
     assert (confidence[labels == UNKNOWN] == 0).all()
+    assert (confidence[labels != UNKNOWN] > 0).all()
     np.testing.assert_array_equal(color, SPACE.colors[labels])
 
 

@@ -152,7 +152,11 @@ def test_rviz_shows_topics_that_exist_with_matching_qos() -> None:
     assert topics["Semantic cloud"]["Value"] == "/gnesf/semantic_cloud"
     assert topics["Semantic cloud"]["Durability Policy"] == "Transient Local"
     assert topics["Overlay"]["Value"] == "/gnesf/semantic_overlay/image_raw"
-    assert {"Camera", "Odometry", "Camera pose"} <= set(topics)
+    assert topics["Semantic mesh"]["Value"] == "/gnesf/semantic_mesh"
+    assert topics["Occupancy grid"]["Value"] == "/gnesf/occupancy_grid"
+    for name in ("Semantic cloud", "Semantic mesh", "Occupancy grid"):
+        assert topics[name]["Durability Policy"] == "Transient Local", name
+    assert {"Camera", "Odometry", "Camera pose", "What moves", "Seen from the map"} <= set(topics)
     launch_file = (ROOT / "launch" / "gnesf.launch.py").read_text()
     for topic in topics.values():
         name = topic["Value"].removeprefix("/gnesf/").lstrip("/")

@@ -22,8 +22,8 @@ from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.labels import UNKNOWN, LabelSpace
+from gnesf_model.visualization.cloud import CLOUD_POINT
 from gnesf_ros import qos
-from gnesf_ros.conversions import CLOUD_POINT
 
 IMAGES = ("semantic/image_raw", "semantic/confidence", "semantic_color/image_raw", "semantic_overlay/image_raw")
 
@@ -105,9 +105,10 @@ def test_semantic_images_say_what_the_segmenter_said(run: Run, room_bag: Path) -
         confidence = pixels(run.images["semantic/confidence"][index])
         color = pixels(run.images["semantic_color/image_raw"][index])
         overlay = pixels(run.images["semantic_overlay/image_raw"][index])
-        # Blocks of 4x4 pixels of one class are certain; only those on edges between classes may differ.
+        # Between blocks of 4x4 pixels of one class it is certain; only on edges between classes may it differ.
         sure = confidence == 255
-        assert sure.mean() > 0.7
+        assert sure.mean() > 0.4
+        assert (labels == truth).mean() > 0.95
         np.testing.assert_array_equal(labels[sure], truth[sure])
         assert not confidence[labels == UNKNOWN].any()
         np.testing.assert_array_equal(color, space.colors[labels])

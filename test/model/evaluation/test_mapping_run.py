@@ -14,7 +14,8 @@ from gnesf_model.evaluation.mapping_run import map_scores, run_mapping
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
-from gnesf_model.segment.segmenter import Segmentation, pixel_labels
+from gnesf_model.segment.pixels import pixel_labels
+from gnesf_model.segment.segmenter import Segmentation
 
 SPACE = LabelSpace.load("scannet20")
 CONFIG = Config.from_flat({"device": "cpu", "volume.min_weight": 1.0})

@@ -1,0 +1,228 @@
+"""What the node says of its map: grid, mesh, voxel blocks, and the view from where the camera is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from gnesf_msgs.msg import VoxelBlocks
+from nav_msgs.msg import OccupancyGrid
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
+
+from gnesf_model.config import Config
+from gnesf_model.frame import Frame
+from gnesf_model.labels import UNKNOWN
+from gnesf_model.mapper import LabelledPoints, SemanticMapper
+from gnesf_model.occupancy import UNKNOWN_CELL, OccupancyMapper
+from gnesf_model.occupancy import OccupancyGrid as Grid
+from gnesf_model.visualization.cloud import packed_voxels
+from gnesf_model.volume.changes import BlockChanges
+from gnesf_model.voxels import voxel_blocks, voxel_points
+from gnesf_ros import conversions, map_messages, qos, stamps
+from gnesf_ros.mesh_message import mesh_message
+from gnesf_ros.optional_messages import optional
+from gnesf_ros.outlet import Outlet, Pace
+
+_BLOCKS_PER_MESSAGE = 4096
+"""6 MB."""
+_RENDERED = ("semantic_map", "semantic_map_color", "depth")
+
+
+class MapOutputs:
+    """Topics that are made from the map now and then; all of it belongs to the worker's thread.
+
+    Nothing is made that nobody subscribes to, and nothing twice from the same map.
+
+    Args:
+        node: whose topics they are.
+        mapper: the map.
+        config: periods, sizes, and what the grid counts as what.
+    """
+
+    def __init__(self, node: Node, mapper: SemanticMapper, config: Config) -> None:
+        self._config = config
+        self._node, self._mapper = node, mapper
+        self._global_frame = config.input.global_frame
+        levelled = config.occupancy.up != "z"
+        self._grid_frame = f"{self._global_frame}_level" if levelled else self._global_frame
+        self._grid = Outlet(node, OccupancyGrid, "~/occupancy_grid", qos.latched())
+        self._update_type = optional("map_msgs", "OccupancyGridUpdate")
+        self._updates = self._create(self._update_type, "~/occupancy_grid_updates", qos.output())
+        self._level = self._create(optional("tf2_msgs", "TFMessage") if levelled else None, "/tf_static", qos.latched())
+        if levelled and self._level is None:
+            node.get_logger().warning(
+                f"the frame {self._grid_frame} of the occupancy grid cannot be published: install "
+                "ros-$ROS_DISTRO-tf2-msgs, or set occupancy.up to z"
+            )
+        self._mesh = Outlet(node, Marker, "~/semantic_mesh", qos.latched())
+        self._voxels = Outlet(node, VoxelBlocks, "~/semantic_voxels", qos.output())
+        self._tsdf = Outlet(node, PointCloud2, "~/tsdf_cloud", qos.output())
+        topics = (
+            "semantic_map/image_raw",
+            "semantic_map/confidence",
+            "semantic_map_color/image_raw",
+            "depth/image_rect",
+        )
+        self._views = {topic: Outlet(node, Image, f"~/{topic}", qos.output()) for topic in topics}
+        self._infos = [Outlet(node, CameraInfo, f"~/{name}/camera_info", qos.output()) for name in _RENDERED]
+        self._occupancy = OccupancyMapper(mapper, config.occupancy)
+        self._changes = BlockChanges(lambda: mapper.grid)
+        self._shown_grid: Grid | None = None
+        self._said = ""
+        self._began = False
+        self._eye = np.zeros(3)
+        self._paces = {
+            name: Pace(lambda name=name: getattr(self._config.node, f"{name}_period_s"))
+            for name in ("grid", "mesh", "voxels", "tsdf", "render")
+        }
+
+    def adjust(self, config: Config) -> None:
+        """Go on with other periods, sizes and heights; what needs other topics or cells needs another node."""
+        self._config = config
+        kept = self._occupancy.config
+        self._occupancy.config = replace(config.occupancy, up=kept.up, resolution_m=kept.resolution_m)
+        self._paces["grid"].again()
+
+    def frame(self, frame: Frame, blocks: torch.Tensor, frame_id: str) -> dict[str, float]:
+        """Take note of a frame that is in the map, and show the map from there; gives milliseconds by stage.
+
+        Args:
+            frame: it.
+            blocks: (N,) rows of the blocks that it changed.
+            frame_id: of the colour images.
+        """
+        self._occupancy.changes.add(blocks)
+        self._changes.add(blocks)
+        self._eye = frame.world_T_cam[:3, 3]
+        wanted = any(outlet.wanted for outlet in (*self._views.values(), *self._infos))
+        if not wanted or not self._paces["render"].due(frame.stamp_ns):
+            return {}
+        return self._timed(
+            "render", frame.stamp_ns, lambda: self._render(frame, stamps.header(frame.stamp_ns, frame_id))
+        )
+
+    def publish(self, stamp_ns: int) -> dict[str, float]:
+        """Publish what is due, with the stamp of the newest frame in the map; gives milliseconds by stage."""
+        grid, spent = self._mapper.grid, {}
+        self._began |= self._mapper.frames > 0
+        if not self._began:
+            return spent
+        # After a reset, and after a map was loaded, no frame is in it yet.
+        stamp_ns = stamp_ns or self._node.get_clock().now().nanoseconds
+        version = (grid, grid.generation, self._mapper.frames)
+        updates_wanted = self._updates is not None and self._updates.wanted
+        if (self._grid.wanted or updates_wanted) and self._paces["grid"].due(version):
+            spent |= self._timed("grid", version, lambda: self._publish_grid(stamp_ns))
+        if self._mesh.wanted and self._paces["mesh"].due(version):
+            spent |= self._timed("mesh", version, lambda: self._publish_mesh(self._head(stamp_ns)))
+        # These two are not latched: whoever is new is served at once.
+        if self._voxels.newcomers():
+            self._changes.all()
+            self._paces["voxels"].again()
+        if self._voxels.wanted and self._paces["voxels"].due(version):
+            spent |= self._timed("voxels", version, lambda: self._publish_voxels(self._head(stamp_ns)))
+        if self._tsdf.newcomers():
+            self._paces["tsdf"].again()
+        if self._tsdf.wanted and self._paces["tsdf"].due(version):
+            spent |= self._timed("tsdf", version, lambda: self._publish_tsdf(self._head(stamp_ns)))
+        return spent
+
+    def _timed(self, name: str, version: Any, action: Callable[[], None]) -> dict[str, float]:
+        pace, start = self._paces[name], time.monotonic()
+        pace.begin()
+        action()
+        pace.done(version)
+        return {name: (time.monotonic() - start) * 1e3}
+
+    def _head(self, stamp_ns: int) -> Header:
+        return stamps.header(stamp_ns, self._global_frame)
+
+    def _publish_grid(self, stamp_ns: int) -> None:
+        grid = self._occupancy.grid()
+        self._say(grid)
+        if grid is None and self._shown_grid is None:
+            return
+        if grid is None:  # the map was emptied: so is the grid that planners hold
+            grid = replace(self._shown_grid, cells=np.full_like(self._shown_grid.cells, UNKNOWN_CELL))
+        before, self._shown_grid = self._shown_grid, grid
+        box = grid.changed(before)
+        head = stamps.header(stamp_ns, self._grid_frame)
+        if self._level is not None and (before is None or not np.array_equal(before.world_T_level, grid.world_T_level)):
+            transform = map_messages.level_transform(grid, self._head(stamp_ns), self._grid_frame)
+            self._level.publish(optional("tf2_msgs", "TFMessage")(transforms=[transform]))
+        if box == (0, 0, 0, 0):
+            return
+        if self._updates is not None and box is not None:
+            self._updates.publish(map_messages.occupancy_update_message(self._update_type, grid, box, head))
+        self._grid.publish(map_messages.occupancy_message(grid, head))
+
+    def _say(self, grid: Grid | None) -> None:
+        """Warn when there is no grid, or not all of it, once for each reason."""
+        why = "" if grid is not None else f"no occupancy grid: {self._occupancy.why}"
+        if self._occupancy.left_out:
+            size = self._config.occupancy.max_size_m
+            why = (
+                f"the occupancy grid leaves out surface beyond occupancy.max_size_m ({size:g} m): check the poses, or "
+                "raise it"
+            )
+        if why and why != self._said:
+            self._node.get_logger().warning(why)
+        self._said = why
+
+    def _publish_mesh(self, head: Header) -> None:
+        mesh = nearest_triangles(self._mapper.mesh(), self._eye, self._config.node.mesh_max_triangles)
+        self._mesh.publish(mesh_message(mesh, self._mapper.labels, head))
+
+    def _publish_voxels(self, head: Header) -> None:
+        slots, reset = self._changes.take()
+        for part in slots.split(_BLOCKS_PER_MESSAGE) if len(slots) else [slots]:
+            blocks = voxel_blocks(self._mapper, part)
+            size = self._mapper.grid.voxel_size_m
+            self._voxels.publish(
+                map_messages.voxel_blocks_message(blocks, size, self._mapper.truncation_m, reset, head)
+            )
+            reset = False
+
+    def _publish_tsdf(self, head: Header) -> None:
+        voxels = voxel_points(self._mapper, self._eye, self._config.node.tsdf_max_points)
+        self._tsdf.publish(conversions.cloud_message(packed_voxels(voxels, self._mapper.labels), head))
+
+    def _render(self, frame: Frame, head: Header) -> None:
+        stride = self._config.node.render_stride
+        camera = frame.camera.strided(stride, 0) if stride > 1 else frame.camera
+        for outlet in self._infos:
+            if outlet.wanted:
+                outlet.publish(conversions.camera_info_message(camera, head))
+        if not any(outlet.wanted for outlet in self._views.values()):
+            return
+        view = self._mapper.render(camera, frame.world_T_cam)
+        confidence = np.rint(view.confidence * 255.0).astype(np.uint8)
+        confidence[view.labels == UNKNOWN] = 0
+        makers = {
+            "semantic_map/image_raw": lambda: view.labels,
+            "semantic_map/confidence": lambda: confidence,
+            "semantic_map_color/image_raw": lambda: conversions.color_image(view.labels, self._mapper.labels),
+            "depth/image_rect": lambda: view.depth,
+        }
+        for topic, outlet in self._views.items():
+            if outlet.wanted:
+                outlet.publish(conversions.image_message(makers[topic](), head))
+
+    def _create(self, kind: Any, topic: str, profile: Any) -> Outlet | None:
+        return None if kind is None else Outlet(self._node, kind, topic, profile)
+
+
+def nearest_triangles(mesh: LabelledPoints, eye: np.ndarray, limit: int) -> LabelledPoints:
+    """The mesh, or its `limit` triangles nearest to a point (3,)."""
+    if len(mesh.faces) <= limit:
+        return mesh
+    distance = np.square(mesh.points[mesh.faces[:, 0]] - eye.astype(np.float32)).sum(axis=1)
+    kept = mesh.faces[np.sort(np.argpartition(distance, limit)[:limit])]
+    return LabelledPoints(mesh.points, mesh.labels, mesh.confidence, mesh.colors, kept)

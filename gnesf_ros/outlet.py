@@ -1,0 +1,85 @@
+"""One topic that the node publishes: whether anybody listens, who is new, and when it is due again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:  # Humble has no event for a new subscriber
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:
+    PublisherEventCallbacks = None
+
+
+class Outlet:
+    """A publisher that knows its audience.
+
+    Args:
+        node: whose topic it is.
+        kind: message type.
+        topic: name.
+        profile: quality of service; `qos_overrides` may change it.
+    """
+
+    def __init__(self, node: Node, kind: type, topic: str, profile: QoSProfile) -> None:
+        self._joined, self._seen = 0, 0
+        self._counts_joins = hasattr(PublisherEventCallbacks(), "matched") if PublisherEventCallbacks else False
+        options: dict[str, Any] = {}
+        if self._counts_joins:
+            options["event_callbacks"] = PublisherEventCallbacks(matched=self._on_matched)
+        self._publisher = node.create_publisher(
+            kind, topic, profile, qos_overriding_options=QoSOverridingOptions.with_default_policies(), **options
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody subscribes."""
+        return self._publisher.get_subscription_count() > 0
+
+    def newcomers(self) -> bool:
+        """Whether somebody subscribed since this was last asked."""
+        joined = self._joined if self._counts_joins else self._publisher.get_subscription_count()
+        before, self._seen = self._seen, joined
+        return joined > before
+
+    def publish(self, message: Any) -> None:
+        """Send a message, or one that is serialised already."""
+        self._publisher.publish(message)
+
+    def _on_matched(self, event: Any) -> None:
+        self._joined = event.total_count
+
+
+class Pace:
+    """When something that is made from the map is made again: after a while, and only if the map changed.
+
+    Args:
+        period_s: gives the shortest time between two, s.
+    """
+
+    def __init__(self, period_s: Callable[[], float]) -> None:
+        self._period_s = period_s
+        self._due_s = 0.0
+        self._shown: Any = None
+
+    def due(self, version: Any) -> bool:
+        """Whether `version` of the map is to be shown now."""
+        return self._shown != version and time.monotonic() >= self._due_s
+
+    def again(self) -> None:
+        """Let it be due at once, whatever was shown."""
+        self._due_s, self._shown = 0.0, None
+
+    def begin(self) -> None:
+        """It is about to be made; what fails is tried again after the period, not at once."""
+        self._due_s = time.monotonic() + self._period_s()
+
+    def done(self, version: Any) -> None:
+        """It shows `version`."""
+        self._due_s = time.monotonic() + self._period_s()
+        self._shown = version

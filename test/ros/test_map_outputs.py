@@ -1,0 +1,154 @@
+"""When what is made from the map is made, and what becomes of it when the map or the settings change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from gnesf_msgs.msg import VoxelBlocks
+from nav_msgs.msg import OccupancyGrid
+from ros_harness import Peer, new_domain
+from visualization_msgs.msg import Marker
+
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.frame import Frame
+from gnesf_model.labels import LabelSpace
+from gnesf_model.mapper import SemanticMapper
+from gnesf_model.segment.oracle import OracleSegmenter
+from gnesf_ros import qos
+from gnesf_ros.map_outputs import MapOutputs
+from gnesf_ros.optional_messages import optional
+from gnesf_ros.outlet import Pace
+
+SETTINGS = {f"node.{name}_period_s": 0.05 for name in ("grid", "mesh", "voxels", "tsdf")} | {"device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    return list(RoomSource(2, frames=8, stride=30, shading=False, width=160, height=120))
+
+
+@dataclass
+class Desk:
+    """A map, its outputs, and somebody who listens."""
+
+    mapper: SemanticMapper
+    outputs: MapOutputs
+    speaker: Peer
+    listener: Peer
+    config: Config
+
+    def take(self, frame: Frame) -> None:
+        self.outputs.frame(frame, self.mapper.integrate(frame).blocks, "camera")
+
+    def publish_until(self, messages: list[Any], count: int) -> None:
+        """As the idle worker does it."""
+
+        def look() -> bool:
+            self.outputs.publish(7)
+            return len(messages) >= count
+
+        self.listener.wait(look, f"{count} messages")
+
+
+@pytest.fixture
+def desk(frames: list[Frame]) -> Iterator[Desk]:
+    domain = new_domain()
+    speaker, listener = Peer(domain), Peer(domain)
+    images = {frame.stamp_ns: frame.labels for frame in frames}
+    config = Config.from_flat(SETTINGS)
+    mapper = SemanticMapper(config, OracleSegmenter(images.__getitem__, LabelSpace.load("scannet20")))
+    try:
+        yield Desk(mapper, MapOutputs(speaker.node, mapper, config), speaker, listener, config)
+    finally:
+        speaker.close()
+        listener.close()
+
+
+def grid_topic(desk: Desk) -> str:
+    return f"/{desk.speaker.node.get_name()}/occupancy_grid"
+
+
+def test_the_same_map_is_not_sent_twice_and_another_one_is(desk: Desk, frames: list[Frame]) -> None:
+    grids = desk.listener.listen(OccupancyGrid, grid_topic(desk), qos.latched())
+    for frame in frames[:4]:
+        desk.take(frame)
+    desk.publish_until(grids, 1)
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        assert desk.outputs.publish(7) == {}
+    for frame in frames[4:]:
+        desk.take(frame)
+    desk.publish_until(grids, 2)
+    assert (np.array(grids[-1].data) == 0).sum() > (np.array(grids[0].data) == 0).sum()
+
+
+def test_a_reset_map_has_an_unknown_grid_no_mesh_and_no_blocks(desk: Desk, frames: list[Frame]) -> None:
+    name = desk.speaker.node.get_name()
+    grids = desk.listener.listen(OccupancyGrid, grid_topic(desk), qos.latched())
+    meshes = desk.listener.listen(Marker, f"/{name}/semantic_mesh", qos.latched())
+    voxels = desk.listener.listen(VoxelBlocks, f"/{name}/semantic_voxels", qos.output())
+    for frame in frames[:4]:
+        desk.take(frame)
+    for messages in (grids, meshes, voxels):
+        desk.publish_until(messages, 1)
+    assert (np.array(grids[-1].data) == 0).any() and len(voxels[-1].coords)
+    desk.mapper.reset()
+    counts = [len(messages) + 1 for messages in (grids, meshes, voxels)]
+    for messages, count in zip((grids, meshes, voxels), counts):
+        desk.publish_until(messages, count)
+    assert set(grids[-1].data) == {-1}
+    assert meshes[-1].action == Marker.DELETE
+    assert voxels[-1].reset and not len(voxels[-1].coords)
+
+
+def test_other_settings_show_at_once(desk: Desk, frames: list[Frame]) -> None:
+    grids = desk.listener.listen(OccupancyGrid, grid_topic(desk), qos.latched())
+    for frame in frames:
+        desk.take(frame)
+    desk.publish_until(grids, 1)
+    lower = replace(desk.config.occupancy, max_height_m=0.3, up="-y")  # up cannot change any more
+    desk.outputs.adjust(replace(desk.config, occupancy=lower))
+    desk.publish_until(grids, 2)
+    assert grids[-1].header.frame_id == grids[0].header.frame_id == "odom"
+    assert (np.array(grids[-1].data) == 100).sum() < (np.array(grids[0].data) == 100).sum()
+
+
+@pytest.mark.skipif(optional("map_msgs", "OccupancyGridUpdate") is None, reason="map_msgs is not installed")
+def test_who_takes_the_updates_has_the_same_grid(desk: Desk, frames: list[Frame]) -> None:
+    kind = optional("map_msgs", "OccupancyGridUpdate")
+    grids = desk.listener.listen(OccupancyGrid, grid_topic(desk), qos.latched())
+    updates = desk.listener.listen(kind, f"{grid_topic(desk)}_updates", qos.output())
+    for frame in frames[:6]:
+        desk.take(frame)
+    desk.publish_until(grids, 1)
+    desk.take(frames[5])
+    desk.take(frames[6])
+    desk.publish_until(grids, 2)
+    before, after = (np.array(grid.data).reshape(grid.info.height, grid.info.width) for grid in grids[:2])
+    if before.shape != after.shape:
+        assert not updates  # no box can say it
+        return
+    (update,) = desk.listener.wait(lambda: updates, "the update")
+    cells = np.array(update.data).reshape(update.height, update.width)
+    before[update.y : update.y + update.height, update.x : update.x + update.width] = cells
+    np.testing.assert_array_equal(before, after)
+    assert update.header.frame_id == grids[-1].header.frame_id
+
+
+def test_a_pace_waits_for_its_period_and_for_a_change() -> None:
+    pace = Pace(lambda: 1000.0)
+    assert pace.due(1)
+    pace.begin()
+    assert not pace.due(1)  # what failed is tried again later
+    pace.again()
+    assert pace.due(1)
+    slow, fast = Pace(lambda: 1000.0), Pace(lambda: 0.0)
+    for each in (slow, fast):
+        each.done(1)
+    assert not slow.due(2) and not fast.due(1) and fast.due(2)

@@ -1,0 +1,105 @@
+"""config/nav2_semantic.yaml against what the layers of Nav2 require and what the node publishes.
+
+The requirements are those of nav2_costmap_2d (Jazzy: static_layer.cpp, obstacle_layer.cpp, observation_buffer.cpp) and
+of semantic_segmentation_layer (rolling): docs/nav2.md lists them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from ros_harness import ROOT, NodeProcess, Peer, new_domain
+from ros_recording import REMAPS
+
+from gnesf_model.labels import LabelSpace
+from gnesf_ros import qos
+from gnesf_ros.optional_messages import optional
+
+SENSOR_DATA = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = qos.latched(3)
+SPACE = LabelSpace.load("scannet20")
+
+
+@pytest.fixture(scope="module")
+def costmaps() -> dict[str, Any]:
+    tree = yaml.safe_load((ROOT / "config" / "nav2_semantic.yaml").read_text(encoding="utf-8"))
+    return {name: tree[name][name]["ros__parameters"] for name in ("global_costmap", "local_costmap")}
+
+
+def subscriptions(costmaps: dict[str, Any]) -> dict[str, tuple[str, QoSProfile]]:
+    """Topic -> type and QoS with which the layers subscribe to it."""
+    static = costmaps["global_costmap"]["static_layer"]
+    assert static["map_subscribe_transient_local"] is True
+    found = {static["map_topic"]: ("nav_msgs/msg/OccupancyGrid", LATCHED)}
+    voxel, semantic = (costmaps["local_costmap"][name] for name in ("voxel_layer", "semantic_layer"))
+    for name in voxel["observation_sources"].split():
+        assert voxel[name]["data_type"] == "PointCloud2"
+        found[voxel[name]["topic"]] = ("sensor_msgs/msg/PointCloud2", SENSOR_DATA)
+    camera = semantic[semantic["observation_sources"]]
+    found[camera["pointcloud_topic"]] = ("sensor_msgs/msg/PointCloud2", SENSOR_DATA)
+    found[camera["segmentation_topic"]] = ("sensor_msgs/msg/Image", SENSOR_DATA)
+    found[camera["confidence_topic"]] = ("sensor_msgs/msg/Image", SENSOR_DATA)
+    found[camera["labels_topic"]] = ("vision_msgs/msg/LabelInfo", qos.latched(5))
+    return found
+
+
+def test_every_topic_is_published_with_that_type_and_a_qos_that_is_heard(
+    costmaps: dict[str, Any], room_bag: Path, tmp_path: Path
+) -> None:
+    domain = new_domain()
+    node = NodeProcess(domain, {"segmenter.model": f"oracle:{room_bag / 'labels'}"}, REMAPS, tmp_path / "log")
+    peer = Peer(domain)
+    try:
+        for topic, (kind, profile) in subscriptions(costmaps).items():
+            if topic == "/gnesf/semantic/label_info" and optional("vision_msgs", "LabelInfo") is None:
+                continue  # comes with vision_msgs only, as the layer itself does
+            (endpoint,) = peer.wait(lambda t=topic: peer.node.get_publishers_info_by_topic(t), topic)
+            assert endpoint.topic_type == kind
+            compatible, why = qos_check_compatible(endpoint.qos_profile, profile)
+            assert compatible != QoSCompatibility.ERROR, f"{topic}: {why}"
+    finally:
+        peer.close()
+        node.kill()
+
+
+def test_every_plugin_has_its_parameters(costmaps: dict[str, Any]) -> None:
+    for costmap in costmaps.values():
+        for name in costmap["plugins"]:
+            assert "::" in costmap[name]["plugin"]
+            for source in costmap[name].get("observation_sources", "").split():
+                assert costmap[name][source]
+
+
+def test_heights_are_given_for_the_layer_and_for_each_source(costmaps: dict[str, Any]) -> None:
+    """A source's max_obstacle_height is 0 by default, with which it marks nothing."""
+    voxel = costmaps["local_costmap"]["voxel_layer"]
+    for entry in (voxel, *(voxel[name] for name in voxel["observation_sources"].split())):
+        assert 0 < entry["min_obstacle_height"] < entry["max_obstacle_height"]
+    assert voxel["z_voxels"] <= 16
+    assert voxel["origin_z"] + voxel["z_voxels"] * voxel["z_resolution"] >= voxel["max_obstacle_height"]
+
+
+def test_only_what_comes_from_the_camera_clears(costmaps: dict[str, Any]) -> None:
+    voxel = costmaps["local_costmap"]["voxel_layer"]
+    for name in voxel["observation_sources"].split():
+        source = voxel[name]
+        in_camera = source["topic"] == "/gnesf/points"
+        assert source["clearing"] is in_camera
+        assert in_camera or source["sensor_frame"]  # else its range would count from the origin of the map
+
+
+def test_the_semantic_layer_knows_every_class_and_what_it_means(costmaps: dict[str, Any]) -> None:
+    camera = costmaps["local_costmap"]["semantic_layer"]["camera"]
+    kinds = {"drivable": {"floor"}, "obstacle": {"structure", "furniture"}, "other": {"other"}}
+    assert camera["class_types"] == list(kinds)
+    listed = [name for kind in kinds for name in camera[kind]["classes"]]
+    assert sorted(listed) == sorted(SPACE.names)
+    for kind, allowed in kinds.items():
+        assert {SPACE.classes[SPACE.index(name)].kind for name in camera[kind]["classes"]} <= allowed
+        assert 0 <= camera[kind]["base_cost"] <= camera[kind]["max_cost"] <= 254
+    # Unlabelled pixels, 255, are no class: chosen by cost they would count as free.
+    assert camera["use_cost_selection"] is False
