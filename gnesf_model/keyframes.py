@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.frame import Frame
 from gnesf_model.geometry import motion
@@ -19,7 +21,13 @@ class Keyframe:
 
 
 class KeyframeWindow:
-    """Selects keyframes by motion and keeps the last few (paper, section 4: 0.1 m or 15 degrees)."""
+    """Selects keyframes by motion and keeps the last few (paper, section 4: 0.1 m or 15 degrees).
+
+    What moves far enough is judged camera by camera. A frame that turns fast is blurred, and none.
+
+    Attributes:
+        too_fast: frames that moved far enough and turned too fast, since the last `clear`.
+    """
 
     def __init__(self, config: KeyframeConfig) -> None:
         self.config = config
@@ -28,18 +36,28 @@ class KeyframeWindow:
     def clear(self) -> None:
         """Forget all keyframes: the next frame becomes the first."""
         self.count = 0
+        self.too_fast = 0
+        self._last: dict[str, np.ndarray] = {}
+        """World_T_cam of the latest keyframe, by camera."""
         self.window: deque[Keyframe] = deque(maxlen=self.config.window)
 
     def accepts(self, frame: Frame) -> bool:
-        """Whether the camera moved far enough since the last keyframe."""
-        if not self.window:
-            return True
-        distance, angle = motion(self.window[-1].frame.world_T_cam, frame.world_T_cam)
-        return distance >= self.config.min_translation_m or angle >= self.config.min_rotation_deg
+        """Whether the camera moved far enough since its last keyframe, and turns slowly enough."""
+        last = self._last.get(frame.source)
+        if last is not None:
+            distance, angle = motion(last, frame.world_T_cam)
+            if distance < self.config.min_translation_m and angle < self.config.min_rotation_deg:
+                return False
+        limit = self.config.max_angular_rate_deg_s
+        if limit and frame.angular_rate_deg_s is not None and frame.angular_rate_deg_s > limit:
+            self.too_fast += 1
+            return False
+        return True
 
     def push(self, frame: Frame) -> Keyframe:
         """Make `frame` the newest keyframe; the oldest leaves a full window."""
         keyframe = Keyframe(self.count, frame)
         self.window.append(keyframe)
+        self._last[frame.source] = frame.world_T_cam
         self.count += 1
         return keyframe

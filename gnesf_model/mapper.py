@@ -15,7 +15,7 @@ from gnesf_model.config import Config
 from gnesf_model.device import single_thread, torch_device
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
-from gnesf_model.geometry import invert, project, transform
+from gnesf_model.geometry import backproject, invert, project, transform
 from gnesf_model.keyframes import Keyframe, KeyframeWindow
 from gnesf_model.labels import LabelSpace
 from gnesf_model.sampling import sample_beside_edges
@@ -96,6 +96,9 @@ class SemanticMapper:
         segmenter: gives class probabilities in the label space of the map.
         fusion: how much each view's vote counts; all the same by default.
 
+    Attributes:
+        paused: why nothing is mapped (a pose jumped, and `input.on_pose_jump` is ``pause``); empty while it is.
+
     Raises:
         ValueError: settings that cannot be met here.
     """
@@ -139,6 +142,8 @@ class SemanticMapper:
         )
         self.keyframes = KeyframeWindow(config.keyframes)
         self.frames = 0
+        self.paused = ""
+        self._jumps: dict[str, int] = {}
         self._timer = StageTimer(self.device)
 
     @property
@@ -157,17 +162,24 @@ class SemanticMapper:
         self.votes.clear()
         self.keyframes.clear()
         self.frames = 0
+        self.paused = ""
+
+    def resume(self) -> None:
+        """Map again after a pose jump has paused it."""
+        self.paused = ""
 
     @torch.inference_mode()
     def integrate(self, frame: Frame) -> MapUpdate:
         """Add one frame: its geometry always, its votes when it is a keyframe.
 
         Raises:
-            FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), or
+            FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
+                and nothing is mapped until `resume` or `reset` (``pose_jump``), or
                 what it adds does not fit (``map_full``; its geometry may have fitted where its votes
                 did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
         """
         self._timer.restart()
+        self._follow_jumps(frame)
         with self._timer("segment"):
             segmentation = self._segment(frame)
         try:
@@ -238,6 +250,21 @@ class SemanticMapper:
             self._vote(frame, segmentation, view, observation)
         return slots, self.keyframes.push(frame)
 
+    def _follow_jumps(self, frame: Frame) -> None:
+        """What was mapped before a pose jumped does not fit what comes after: do as the configuration says."""
+        before = max(self._jumps.values(), default=0)
+        self._jumps[frame.source] = frame.pose_jumps
+        jumped = max(self._jumps.values()) > before
+        if jumped and self.config.input.on_pose_jump == "reset":
+            self.reset()
+        elif jumped and self.config.input.on_pose_jump == "pause":
+            self.paused = (
+                "mapping is paused, because the camera's pose jumped (input.on_pose_jump: pause): resume it, or reset "
+                "the map"
+            )
+        if self.paused:
+            raise FrameDropped("pose_jump", self.paused)
+
     def _segment(self, frame: Frame) -> Segmentation:
         try:
             return self.segmenter(frame.rgb, frame.stamp_ns)
@@ -253,9 +280,13 @@ class SemanticMapper:
         depth = in_range(depth, volume.min_depth_m, volume.max_depth_m)
         moving = segmentation.dynamic.to(self.device) > _DYNAMIC_PROBABILITY
         if bool(moving.any()):
-            moving = moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)
-            depth *= ~moving[: depth.shape[0], : depth.shape[1]]
-        return DepthView(depth, frame.camera, frame.world_T_cam)
+            if frame.world_T_depth is None:
+                moving = moving.repeat_interleave(STRIDE, dim=0).repeat_interleave(STRIDE, dim=1)
+                depth *= ~moving[: depth.shape[0], : depth.shape[1]]
+            else:
+                depth *= ~_seen_from_color(moving, depth, frame)
+        pose = frame.world_T_cam if frame.world_T_depth is None else frame.world_T_depth
+        return DepthView(depth, frame.camera, pose)
 
     def _nothing_measured(self, frame: Frame) -> str:
         volume = self.config.volume
@@ -280,14 +311,29 @@ class SemanticMapper:
         place = self.grid.positions(slot, voxel)
         cam_T_world = torch.from_numpy(invert(frame.world_T_cam)).to(self.device)
         pixels, depth = project(transform(cam_T_world, place).float(), frame.camera)
-        u = pixels[:, 0].round().long().clamp(0, frame.camera.width - 1)
-        v = pixels[:, 1].round().long().clamp(0, frame.camera.height - 1)
+        u, v = _nearest_pixels(pixels, frame.camera)
+        measured, shift = depth, None
+        measured_u, measured_v = u, v
+        if frame.world_T_depth is not None:
+            # Depth was taken at another moment: it is looked up where that view has the point.
+            depth_T_world = torch.from_numpy(invert(frame.world_T_depth)).to(self.device)
+            measured_pixels, measured = project(transform(depth_T_world, place).float(), frame.camera)
+            measured_u, measured_v = _nearest_pixels(measured_pixels, frame.camera)
+            shift = measured_pixels - pixels
         # Seen is what lies within the band of the measured surface, along its normal.
-        cosine = incidence(view)[v // INCIDENCE_STRIDE_PX, u // INCIDENCE_STRIDE_PX]
-        seen = (distance[block, voxel] * cosine <= band).nonzero()[:, 0]
+        cosine = incidence(view)[measured_v // INCIDENCE_STRIDE_PX, measured_u // INCIDENCE_STRIDE_PX]
+        near = distance[block, voxel] * cosine <= band
+        if shift is not None:
+            near &= _inside(pixels, depth, frame.camera)
+        seen = near.nonzero()[:, 0]
         rows = self._rows(slot[seen], voxel[seen])
         probabilities = sample_beside_edges(
-            segmentation.probabilities.to(self.device), view, pixels[seen], depth[seen], self.truncation_m
+            segmentation.probabilities.to(self.device),
+            view,
+            pixels[seen],
+            measured[seen],
+            self.truncation_m,
+            None if shift is None else shift[seen],
         )
         rgb = torch.from_numpy(frame.rgb).to(self.device)[v[seen], u[seen]].float()
         samples = ViewSamples(
@@ -321,3 +367,29 @@ class SemanticMapper:
             colors=self.votes.color(rows).cpu().numpy(),
             faces=None if faces is None else faces.int().cpu().numpy(),
         )
+
+
+def _nearest_pixels(pixels: torch.Tensor, camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
+    """Column and row (M,) int64 of pixels (M, 2), those outside moved to the border."""
+    u = pixels[:, 0].round().long().clamp(0, camera.width - 1)
+    v = pixels[:, 1].round().long().clamp(0, camera.height - 1)
+    return u, v
+
+
+def _inside(pixels: torch.Tensor, depth: torch.Tensor, camera: Camera) -> torch.Tensor:
+    """Which of the points (M,) lie in the image."""
+    u, v = pixels.unbind(-1)
+    return (depth > 0) & (u > -0.5) & (v > -0.5) & (u < camera.width - 0.5) & (v < camera.height - 0.5)
+
+
+def _seen_from_color(moving: torch.Tensor, depth: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """Which pixels (H, W) of a depth image, taken at another moment, show what the colour image's cells say.
+
+    Args:
+        moving: (h, w) bool at stride 4 of the colour image.
+        depth: (H, W) metres.
+    """
+    color_T_depth = torch.from_numpy(invert(frame.world_T_cam) @ frame.world_T_depth).float().to(depth.device)
+    pixels, z = project(transform(color_T_depth, backproject(depth, frame.camera)).view(-1, 3), frame.camera)
+    u, v = _nearest_pixels(pixels, frame.camera)
+    return (moving[v // STRIDE, u // STRIDE] & (z > 0)).view(depth.shape)

@@ -132,6 +132,8 @@ class _BagWriter:
         self._writer = writer
         self._depth_encoding = depth_encoding
         self._body_T_camera = body_T_camera
+        self._depth_ns: int | None = None
+        """Stamp of the latest depth image."""
         self._store = jazzy_types()
         self._connections = {
             topic: writer.add_connection(topic, kind, typestore=self._store, offered_qos_profiles=[qos])
@@ -147,7 +149,20 @@ class _BagWriter:
         self._write("/tf_static", stamp_ns, transforms=edges)
 
     def write_frame(self, frame: Frame) -> None:
-        t, world_T_cam = frame.stamp_ns, frame.world_T_cam
+        t = frame.stamp_ns
+        poses = {t: frame.world_T_cam}
+        if frame.world_T_depth is not None:
+            poses[frame.depth_stamp_ns] = frame.world_T_depth
+        for stamp_ns, pose in sorted(poses.items()):
+            self._write_pose(stamp_ns, pose)
+        self._write("/camera/color/camera_info", t, **self._camera_info(t, frame.camera))
+        depth_ns = t if frame.depth_stamp_ns is None else frame.depth_stamp_ns
+        if frame.depth is not None and depth_ns != self._depth_ns:  # one depth may serve two colour images
+            self._write_image("/camera/depth/image_raw", depth_ns, *self._encoded(frame.depth))
+            self._depth_ns = depth_ns
+        self._write_image("/camera/color/image_raw", t, "rgb8", frame.rgb)
+
+    def _write_pose(self, t: int, world_T_cam: np.ndarray) -> None:
         world_T_body = world_T_cam @ invert(self._body_T_camera)
         self._write("/tf", t, transforms=[self._transform(t, WORLD, BODY, world_T_body)])
         self._write(
@@ -159,10 +174,6 @@ class _BagWriter:
             twist=self._make(_TWIST_COV, twist=self._no_twist(), covariance=np.zeros(36)),
         )
         self._write("/pose", t, header=self._header(t, WORLD), pose=self._pose(world_T_cam))
-        self._write("/camera/color/camera_info", t, **self._camera_info(t, frame.camera))
-        if frame.depth is not None:
-            self._write_image("/camera/depth/image_raw", t, *self._encoded(frame.depth))
-        self._write_image("/camera/color/image_raw", t, "rgb8", frame.rgb)
 
     def _encoded(self, depth: np.ndarray) -> tuple[str, np.ndarray]:
         if self._depth_encoding != "32FC1":

@@ -277,7 +277,7 @@ def test_a_tilted_camera_on_a_base_gives_the_pose_of_the_optical_frame(name):
 def test_every_link_is_interpolated_at_the_image_stamp():
     a = make("none", "odom", global_frame="map")
     drift = [pose(0.0), pose(10.0, 0.0, (0.4, 0.0, 0.0))]
-    body = [pose(0.0), pose(0.0, 8.0, (0.0, 1.0, 0.0))]
+    body = [pose(0.0), pose(0.0, 8.0, (0.0, 0.5, 0.0))]
     frames = run(
         a, info(), color(25),
         tf("map", "odom", drift[0], 0), tf("map", "odom", drift[1], 100),

@@ -9,6 +9,7 @@ import pytest
 from recording import CAMERA, START_NS, camera_info, compressed, header, image, pose, pose_message, pose_stamped
 
 from gnesf_model.data import messages
+from gnesf_model.data.camera_info import decode_camera_info
 from gnesf_model.data.rectify import Rectifier
 from gnesf_model.frame import FrameDropped
 
@@ -155,7 +156,7 @@ def test_compressed_depth_is_refused_as_colour():
 
 
 def test_camera_info_without_distortion_passes_images_through():
-    rectifier = messages.decode_camera_info(camera_info())
+    rectifier = decode_camera_info(camera_info())
     assert rectifier == Rectifier(CAMERA)
     rgb = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
     assert rectifier.color(rgb) is rgb
@@ -177,17 +178,17 @@ def test_camera_info_without_distortion_passes_images_through():
 )
 def test_unusable_camera_info_is_dropped(fields):
     with drop("bad_camera_info"):
-        messages.decode_camera_info(camera_info(**fields))
+        decode_camera_info(camera_info(**fields))
 
 
 def test_zero_distortion_of_any_model_passes():
-    assert messages.decode_camera_info(camera_info(d=[], distortion_model="")) == Rectifier(CAMERA)
-    assert messages.decode_camera_info(camera_info(d=[0.0] * 7, distortion_model="odd")) == Rectifier(CAMERA)
+    assert decode_camera_info(camera_info(d=[], distortion_model="")) == Rectifier(CAMERA)
+    assert decode_camera_info(camera_info(d=[0.0] * 7, distortion_model="odd")) == Rectifier(CAMERA)
 
 
 def test_rectified_topic_takes_p_and_ignores_distortion():
     P = np.array([[20.0, 0, 14, 0], [0, 21, 12, 0], [0, 0, 1, 0]])
-    rectifier = messages.decode_camera_info(camera_info(d=[0.3] * 5, p=P.ravel()), rectified=True)
+    rectifier = decode_camera_info(camera_info(d=[0.3] * 5, p=P.ravel()), rectified=True)
     assert (rectifier.camera.fx, rectifier.camera.cy, rectifier.coefficients) == (20.0, 12.0, ())
 
 
