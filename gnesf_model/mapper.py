@@ -174,7 +174,7 @@ class SemanticMapper:
 
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
-                and nothing is mapped until `resume` or `reset` (``pose_jump``), or
+                and nothing is mapped until `resume` or `reset` (``paused``), or
                 what it adds does not fit (``map_full``; its geometry may have fitted where its votes
                 did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
         """
@@ -259,11 +259,11 @@ class SemanticMapper:
             self.reset()
         elif jumped and self.config.input.on_pose_jump == "pause":
             self.paused = (
-                "mapping is paused, because the camera's pose jumped (input.on_pose_jump: pause): resume it, or reset "
-                "the map"
+                "mapping is paused, because the camera's pose jumped (input.on_pose_jump: pause): call "
+                "~/resume, or ~/reset to begin a new map"
             )
         if self.paused:
-            raise FrameDropped("pose_jump", self.paused)
+            raise FrameDropped("paused", self.paused)
 
     def _segment(self, frame: Frame) -> Segmentation:
         try:

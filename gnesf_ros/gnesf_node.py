@@ -106,7 +106,7 @@ class GnesfNode:
         status = MapperStatus(
             header=stamps.header(state.stamp_ns, self._global_frame),
             state=MapperStatus.MAPPING if state.processed else MapperStatus.WAITING,
-            frames_received=self._input.topics["color"].received,
+            frames_received=self._input.images_received,
             frames_processed=state.processed,
             keyframes=state.keyframes,
             drop_reasons=reasons,

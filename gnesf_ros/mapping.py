@@ -23,6 +23,7 @@ class MapState:
     Attributes:
         stamp_ns: of the newest frame in the map, 0 before the first.
         processed, keyframes: frames in the map, and those that voted.
+        too_fast: frames that turned too fast to vote; their depth is in the map.
         voxels: voxels that hold votes.
         blocks: voxel blocks.
         memory_mb: memory of voxels and votes.
@@ -34,6 +35,7 @@ class MapState:
     stamp_ns: int = 0
     processed: int = 0
     keyframes: int = 0
+    too_fast: int = 0
     voxels: int = 0
     blocks: int = 0
     memory_mb: float = 0.0
@@ -79,10 +81,10 @@ class Mapping:
         except FrameDropped as drop:
             # A frame that cannot be mapped still shows what its segmenter sees.
             if drop.segmentation is not None:
-                self._publishers.frame(frame, drop.segmentation, self._color_frame())
+                self._publishers.frame(frame, drop.segmentation, frame.frame_id or self._color_frame())
             raise
         integrated = time.monotonic()
-        self._publishers.frame(frame, update.segmentation, self._color_frame())
+        self._publishers.frame(frame, update.segmentation, frame.frame_id or self._color_frame())
         stages = {
             **update.stages,
             "integrate": (integrated - start) * 1e3,
@@ -114,6 +116,7 @@ class Mapping:
             stamp_ns=update.stamp_ns,
             processed=self.state.processed + 1,
             keyframes=self.state.keyframes + (update.keyframe is not None),
+            too_fast=self._mapper.keyframes.too_fast,
             voxels=self._mapper.votes.count,
             blocks=self._mapper.grid.count,
             memory_mb=self._mapper.memory_bytes / 1e6,

@@ -16,13 +16,21 @@ ARGUMENTS = {
     "namespace": ("", "Namespace of the node, e.g. robot1."),
     "use_sim_time": ("false", "Take the time from /clock, as a played bag publishes it."),
     "global_frame": ("", "Frame of the map (input.global_frame); empty: as in params_file."),
-    "pose_source": ("", "auto, pose, odom or tf (input.pose_source); empty: as in params_file."),
+    "pose_source": (
+        "",
+        "auto, pose, pose_with_covariance, transform, odom or tf (input.pose_source); empty: as in params_file.",
+    ),
     "segmenter": ("", "ONNX file, checkpoint folder or hub id (segmenter.model); empty: as in params_file."),
     "queue": ("", "newest (robots) or all (evaluation) (node.queue); empty: as in params_file."),
     "color_topic": ("color/image_raw", "Colour image; with node.image_transport: compressed, its raw name."),
     "camera_info_topic": ("color/camera_info", "Camera info of the colour image."),
     "depth_topic": ("depth/image_raw", "Depth image, registered to the colour image."),
     "pose_topic": ("pose", "PoseStamped of the camera (pose_source: pose)."),
+    "pose_with_covariance_topic": (
+        "pose_with_covariance",
+        "PoseWithCovarianceStamped of the camera (pose_source: pose_with_covariance).",
+    ),
+    "transform_topic": ("transform", "TransformStamped of a tracking system (pose_source: transform)."),
     "odom_topic": ("odom", "Odometry of the robot (pose_source: odom)."),
     "log_level": ("info", "debug, info, warn or error."),
     "rviz": ("false", "Start RViz, too."),
@@ -38,6 +46,8 @@ REMAPPINGS = {
     "color/camera_info": "camera_info_topic",
     "depth/image_raw": "depth_topic",
     "pose": "pose_topic",
+    "pose_with_covariance": "pose_with_covariance_topic",
+    "transform": "transform_topic",
     "odom": "odom_topic",
 }
 OUTPUTS = ("semantic_cloud", "semantic_overlay/image_raw")

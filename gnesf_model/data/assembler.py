@@ -47,7 +47,7 @@ class FrameAssembler:
     Attributes:
         received: messages by kind: color, depth, camera_info, depth_info, pose, tf, tf_static.
         drops: frames and messages that were dropped, by reason.
-        notices: what is no drop and yet worth a warning, by reason: pose_jump.
+        notices: what is no drop and yet worth a warning, by reason: pose_jumped.
         last_message: by reason, the text of its latest drop or notice.
         clock_jumps: how often the clock or the stamps of colour, depth or pose stepped back and all buffers
             were cleared. A transform whose stamps step back starts over by itself.
@@ -232,8 +232,8 @@ class FrameAssembler:
     def _count_jump(self, stamp_ns: int, pose: np.ndarray) -> None:
         if not self._jumps.jumped(stamp_ns, pose):
             return
-        self.notices["pose_jump"] += 1
-        self.last_message["pose_jump"] = (
+        self.notices["pose_jumped"] += 1
+        self.last_message["pose_jumped"] = (
             f"the camera jumped by {self._jumps.last_m:.2f} m from one image to the next (loop closure, "
             "relocalisation): the map does not deform, input.on_pose_jump says what becomes of it"
         )

@@ -38,7 +38,7 @@ class BagSource:
         path: folder or file.
         topics: which topics make the frames.
         name, drops, last_message, label_space: as `FrameSource`.
-        notices: what is no drop and yet worth a warning in the latest iteration, by reason: pose_jump.
+        notices: what is no drop and yet worth a warning in the latest iteration, by reason: pose_jumped.
 
     Raises:
         OSError: the bag cannot be read.

@@ -172,7 +172,9 @@ def _converted(pixels: np.ndarray, conversion: int, encoding: str) -> np.ndarray
     try:
         return cv2.cvtColor(pixels, conversion)
     except cv2.error as error:
-        text = f"{encoding} image of {pixels.shape[1]}x{pixels.shape[0]} pixels has a size that this encoding cannot have"
+        text = (
+            f"{encoding} image of {pixels.shape[1]}x{pixels.shape[0]} pixels has a size that this encoding cannot have"
+        )
         raise FrameDropped("bad_image", f"{text}: check the driver") from error
 
 

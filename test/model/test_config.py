@@ -53,7 +53,7 @@ def test_unknown_names_are_refused_with_the_nearest(name, nearest):
         ("keyframes.window", 9.0, r"keyframes\.window.*type int"),
         ("keyframes.window", True, "type int"),
         ("keyframes.window", 65, "1 to 64"),
-        ("input.pose_source", "odometry", r"one of auto, pose, odom, tf \(nearest: odom\)"),
+        ("input.pose_source", "odometry", r"transform, odom, tf \(nearest: odom\)"),
         ("input.global_frame", 3, "type str"),
         ("node.use_depth", 1, "type bool"),
         ("input.body_T_camera", [0.0] * 6, r"has 6 numbers, expected 0 or 7"),

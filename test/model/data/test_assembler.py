@@ -335,7 +335,7 @@ def test_auto_waits_until_the_source_is_settled():
 
 
 def test_pose_source_and_body_T_camera_are_checked():
-    with pytest.raises(ValueError, match="'gps', expected one of pose, odom, tf"):
+    with pytest.raises(ValueError, match="'gps', expected one of pose, pose_with_covariance, transform, odom, tf"):
         make("none", "auto").use_pose_source("gps")
     with pytest.raises(ValueError, match=r"input\.body_T_camera.*norm 2"):
         make(body_T_camera=[0.0, 0, 0, 0, 0, 0, 2])

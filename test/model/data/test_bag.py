@@ -138,8 +138,8 @@ def test_compressed_colour(tmp_path, bag):
     extra = {f"{COLOR}/compressed": "sensor_msgs/msg/CompressedImage"}
     rewrite_bag(bag, tmp_path / "bag", compress, extra)
     source = BagSource(tmp_path / "bag")
-    assert source.topics.color.topic == f"{COLOR}/compressed"
-    assert source.topics.camera_info.topic == INFO
+    assert source.topics.first.color.topic == f"{COLOR}/compressed"
+    assert source.topics.first.camera_info.topic == INFO
     assert_same(list(source), FRAMES)
 
 
@@ -260,7 +260,7 @@ def test_of_several_candidates_the_choice_is_fixed_and_logged(tmp_path, bag, cap
     )
     with caplog.at_level(logging.INFO):
         source = BagSource(tmp_path / "bag")
-    assert source.topics.color.topic == COLOR
+    assert source.topics.first.color.topic == COLOR
     assert source.topics.pose.topic == "/pose"
     assert f"colour image: taking {COLOR} (input.color_topic chooses), not {infra}" in caplog.text
 
@@ -283,7 +283,7 @@ def test_messages_that_cannot_be_used_are_counted_and_the_rest_go_on(tmp_path, b
     def spoil(topic, t, msg):
         i = (t - START_NS) // PERIOD_NS
         if topic == COLOR and i == 1:
-            msg.encoding = "yuv422"
+            msg.encoding = "nv21"
         if topic == DEPTH and i == 2:
             msg.step = 1
         if topic == "/pose" and i == 3:
