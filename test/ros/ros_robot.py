@@ -63,9 +63,13 @@ class Robot:
         given = {"segmenter.model": f"oracle:{room / 'labels'}", "input.pose_wait_s": 5.0, **parameters}
         self.node = NodeProcess(domain, given, REMAPS if remaps is None else remaps, log, extra=extra)
         self.publishers: dict[str, Any] = {}
-        for role, (kind, topic) in {**TOPICS, **(topics or {})}.items():
-            self.advertise(role, kind, topic, profile)
-        self.peer.wait(lambda: self.statuses, "the node's first status")
+        try:
+            for role, (kind, topic) in {**TOPICS, **(topics or {})}.items():
+                self.advertise(role, kind, topic, profile)
+            self.peer.wait(lambda: self.statuses, "the node's first status")
+        except BaseException:
+            self.close()
+            raise
 
     def advertise(self, role: str, kind: type, topic: str, profile: QoSProfile | int = 50) -> None:
         """Publish a further topic; waits until the node hears it."""
