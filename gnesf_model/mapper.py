@@ -97,6 +97,7 @@ class SemanticMapper:
         fusion: how much each view's vote counts; all the same by default.
 
     Attributes:
+        pose_jumps: how often the poses of the frames jumped.
         paused: why nothing is mapped (a pose jumped, and `input.on_pose_jump` is ``pause``); empty while it is.
 
     Raises:
@@ -143,6 +144,7 @@ class SemanticMapper:
         self.keyframes = KeyframeWindow(config.keyframes)
         self.frames = 0
         self.paused = ""
+        self.pose_jumps = 0
         self._jumps: dict[str, int] = {}
         self._timer = StageTimer(self.device)
 
@@ -254,7 +256,9 @@ class SemanticMapper:
         """What was mapped before a pose jumped does not fit what comes after: do as the configuration says."""
         before = max(self._jumps.values(), default=0)
         self._jumps[frame.source] = frame.pose_jumps
-        jumped = max(self._jumps.values()) > before
+        jumps = max(self._jumps.values()) - before
+        jumped = jumps > 0
+        self.pose_jumps += max(jumps, 0)
         if jumped and self.config.input.on_pose_jump == "reset":
             self.reset()
         elif jumped and self.config.input.on_pose_jump == "pause":

@@ -129,7 +129,7 @@ class _Choice:
         if self._config.color_topic:
             return self._named("color_topic", (IMAGE, COMPRESSED))
         found = [c for c in self._of_type(IMAGE) if self._encoding(c) in COLOR_ENCODINGS]
-        found += [c for c in self._of_type(COMPRESSED) if not _is_depth(self._format(c))]
+        found += [c for c in self._of_type(COMPRESSED) if not is_depth_format(self._format(c))]
 
         def rank(c: Connection) -> tuple:
             named = any(word in c.topic for word in ("color", "rgb"))
@@ -156,7 +156,7 @@ class _Choice:
         if self._config.depth_topic:
             return self._named("depth_topic", (IMAGE, COMPRESSED))
         found = [c for c in self._of_type(IMAGE) if self._encoding(c) in DEPTH_ENCODINGS]
-        found += [c for c in self._of_type(COMPRESSED) if _is_depth(self._format(c))]
+        found += [c for c in self._of_type(COMPRESSED) if is_depth_format(self._format(c))]
         if not found:
             return None
         color_frame = self._first_message(color).header.frame_id
@@ -231,6 +231,6 @@ class _Choice:
         return f"The bag holds: {topics or 'no message'}"
 
 
-def _is_depth(form: str) -> bool:
+def is_depth_format(form: str) -> bool:
     """Whether the format of a compressed image says that it is depth."""
     return "compressedDepth" in form or form.startswith(("16UC1", "32FC1", "mono16"))

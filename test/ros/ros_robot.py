@@ -38,7 +38,8 @@ class Robot:
     Args:
         room: folder of the recording whose frames are sent.
         log: the node's.
-        topics: role -> type and topic, where they differ from `TOPICS`.
+        topics: role -> type and topic, where they differ from `TOPICS`, and the publisher's quality of service,
+            where it differs from `profile`.
         profile: quality of service of the publishers.
         extra: further ROS arguments of the node.
         remaps: of the node's inputs.
@@ -49,7 +50,7 @@ class Robot:
         self,
         room: Path,
         log: Path,
-        topics: dict[str, tuple[type, str]] | None = None,
+        topics: dict[str, tuple] | None = None,
         profile: QoSProfile | int = 50,
         extra: tuple[str, ...] = (),
         remaps: dict[str, str] | None = None,
@@ -64,8 +65,8 @@ class Robot:
         self.node = NodeProcess(domain, given, REMAPS if remaps is None else remaps, log, extra=extra)
         self.publishers: dict[str, Any] = {}
         try:
-            for role, (kind, topic) in {**TOPICS, **(topics or {})}.items():
-                self.advertise(role, kind, topic, profile)
+            for role, (kind, topic, *own) in {**TOPICS, **(topics or {})}.items():
+                self.advertise(role, kind, topic, *(own or [profile]))
             self.peer.wait(lambda: self.statuses, "the node's first status")
         except BaseException:
             self.close()

@@ -133,13 +133,9 @@ def test_compressed_colour_and_compressed_depth_are_mapped(room_bag: Path, tmp_p
             robot.send(frame, color=compressed(frame, form, color), depth=compressed(frame, depth_form, depth))
         assert robot.status.frames_processed == 4
         assert robot.drops == {}
-        frame = robot.frames[4]
-        broken = compressed(frame, "16UC1; compressedDepth png", b"\0" * 40)
-        color = compressed(frame, "jpeg", cv2.imencode(".jpg", frame.rgb)[1].tobytes())
+        broken = compressed(robot.frames[4], "16UC1; compressedDepth png", b"\0" * 40)
         robot.publishers["depth"].publish(broken)
-        robot.send(robot.frames[5], color=None, images=0, depth=None)
-        robot.peer.wait(lambda: robot.drops.get("unreadable_image") == 1, "the drop")
-        del color
+        robot.peer.wait(lambda: robot.drops == {"unreadable_image": 1}, "the drop")
     finally:
         robot.close()
 
@@ -171,7 +167,7 @@ def test_400_hz_odometry_reaches_every_image_and_qos_can_be_overridden(room_bag:
         "      /odom: {subscription: {reliability: reliable}}\n"
         "      /camera/color/camera_info: {subscription: {reliability: reliable, durability: transient_local}}\n"
     )
-    topics = {"pose": (Odometry, "/odom")}
+    topics = {"pose": (Odometry, "/odom"), "info": (CameraInfo, "/camera/color/camera_info", qos.latched())}
     robot = Robot(room_bag, tmp_path / "log", topics, extra=("--params-file", str(parameters)))
     try:
         endpoints = {topic: robot.peer.node.get_subscriptions_info_by_topic(topic) for topic in ("/odom", "/pose")}
@@ -179,8 +175,6 @@ def test_400_hz_odometry_reaches_every_image_and_qos_can_be_overridden(room_bag:
         assert [e.qos_profile.reliability for e in endpoints["/pose"]] == [ReliabilityPolicy.BEST_EFFORT]
         (info,) = robot.peer.node.get_subscriptions_info_by_topic("/camera/color/camera_info")
         assert info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        robot.peer.node.destroy_publisher(robot.publishers["info"])
-        robot.advertise("info", CameraInfo, "/camera/color/camera_info", qos.latched())
         first, sent = robot.frames[0], 0
         robot.publishers["info"].publish(camera_info_message(first.camera, header(0, OPTICAL)))
         period = 2_500_000
