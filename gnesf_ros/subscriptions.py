@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Subscriptions:
         """Subscribe to a topic; its quality of service can be overridden (qos_overrides)."""
         topic = Topic(role, self._node.resolve_topic_name(name))
         self.topics[role] = topic
+        profile = copy.copy(profile)  # rclpy writes overrides into the profile, which are this topic's alone
 
         def on_message(msg: Any) -> None:
             topic.received += 1

@@ -172,6 +172,7 @@ def test_400_hz_odometry_reaches_every_image_and_qos_can_be_overridden(room_bag:
     try:
         endpoints = {topic: robot.peer.node.get_subscriptions_info_by_topic(topic) for topic in ("/odom", "/pose")}
         assert [e.qos_profile.reliability for e in endpoints["/odom"]] == [ReliabilityPolicy.RELIABLE]
+        # An override is that of its own topic, and the others keep theirs.
         assert [e.qos_profile.reliability for e in endpoints["/pose"]] == [ReliabilityPolicy.BEST_EFFORT]
         (info,) = robot.peer.node.get_subscriptions_info_by_topic("/camera/color/camera_info")
         assert info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
