@@ -74,9 +74,9 @@ class Worker:
     def submit(self, frame: Frame) -> None:
         """Queue a frame; never blocks."""
         with self._changed:
-            if self._newest_only:
-                self._supersede(frame.source)
-            elif len(self._waiting) >= self._capacity:
+            if self._newest_only and self._superseded(frame):
+                return
+            if not self._newest_only and len(self._waiting) >= self._capacity:
                 text = f"{self._capacity} frames wait already: play slower, or raise node.max_queue"
                 self._count("queue_full", text)
                 return
@@ -105,13 +105,14 @@ class Worker:
         with self._changed:
             return Counter(self._drops), dict(self._last_message)
 
-    def _supersede(self, source: str) -> None:
-        """Forget the frame of this camera that waits, if there is one."""
+    def _superseded(self, frame: Frame) -> bool:
+        """Whether a frame of this camera waited; the newer one took its place, and its turn."""
         for i, waiting in enumerate(self._waiting):
-            if waiting.source == source:
-                del self._waiting[i]
+            if waiting.source == frame.source:
+                self._waiting[i] = frame
                 self._count("superseded", "a newer frame came while the mapper was busy")
-                return
+                return True
+        return False
 
     def _run(self) -> None:
         while True:

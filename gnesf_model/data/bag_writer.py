@@ -83,7 +83,7 @@ def write_bag(
 
     Raises:
         FileExistsError: `out_dir` is there already.
-        ValueError: the source gave no frame, or labels are asked for and it has none.
+        ValueError: the source gave no frame, or several cameras, or labels are asked for and it has none.
     """
     out_dir = Path(out_dir).expanduser()
     if out_dir.exists():
@@ -103,6 +103,11 @@ def write_bag(
         bag = _BagWriter(writer, depth_encoding, body_T_camera)
         bag.write_static(first.stamp_ns)
         for frame in chain([first], frames):
+            if frame.source != first.source:
+                raise ValueError(
+                    f"{source.name} has the cameras {first.source!r} and {frame.source!r}, a bag that is written has "
+                    "one: leave one in input.cameras"
+                )
             bag.write_frame(frame)
             if labels and frame.labels is not None:
                 labels.write(frame)

@@ -282,6 +282,11 @@ def test_several_cameras_of_a_bag_give_the_frames_of_each(two_cameras):
     assert not source.drops
 
 
+def test_several_cameras_are_not_written_as_one(tmp_path, two_cameras):
+    with pytest.raises(ValueError, match="cameras 'front' and 'rear'"):
+        write_bag(BagSource(two_cameras, InputConfig(cameras=["front", "rear"])), tmp_path / "bag")
+
+
 def test_a_camera_that_is_not_in_the_bag_is_named_with_what_is(two_cameras):
     with pytest.raises(ValueError, match=r"no topic found for the colour image.*/rear/color/image_raw"):
         BagSource(two_cameras, InputConfig(cameras=["front", "left"]))
