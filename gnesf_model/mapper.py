@@ -43,6 +43,7 @@ class MapUpdate:
         keyframe: set when the frame became one, and voted.
         blocks: (N,) int64 rows of the voxel blocks it touched.
         stages: milliseconds by stage.
+        restarted: the map was emptied before this frame, because poses jumped.
     """
 
     stamp_ns: int
@@ -50,6 +51,7 @@ class MapUpdate:
     keyframe: Keyframe | None
     blocks: torch.Tensor
     stages: dict[str, float]
+    restarted: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class SemanticMapper:
                 did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
         """
         self._timer.restart()
-        self._follow_jumps(frame)
+        restarted = self._follow_jumps(frame)
         with self._timer("segment"):
             segmentation = self._segment(frame)
         try:
@@ -194,7 +196,7 @@ class SemanticMapper:
             raise FrameDropped("map_full", str(error), segmentation) from error
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
-        return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read())
+        return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read(), restarted)
 
     @torch.inference_mode()
     @single_thread()
@@ -252,14 +254,19 @@ class SemanticMapper:
             self._vote(frame, segmentation, view, observation)
         return slots, self.keyframes.push(frame)
 
-    def _follow_jumps(self, frame: Frame) -> None:
-        """What was mapped before a pose jumped does not fit what comes after: do as the configuration says."""
+    def _follow_jumps(self, frame: Frame) -> bool:
+        """What was mapped before a pose jumped does not fit what comes after: do as the configuration says.
+
+        Returns:
+            Whether the map was emptied.
+        """
         before = max(self._jumps.values(), default=0)
         self._jumps[frame.source] = frame.pose_jumps
         jumps = max(self._jumps.values()) - before
         jumped = jumps > 0
         self.pose_jumps += max(jumps, 0)
-        if jumped and self.config.input.on_pose_jump == "reset":
+        reset = jumped and self.config.input.on_pose_jump == "reset"
+        if reset:
             self.reset()
         elif jumped and self.config.input.on_pose_jump == "pause":
             self.paused = (
@@ -268,6 +275,7 @@ class SemanticMapper:
             )
         if self.paused:
             raise FrameDropped("paused", self.paused)
+        return reset
 
     def _segment(self, frame: Frame) -> Segmentation:
         try:

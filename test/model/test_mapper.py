@@ -314,15 +314,17 @@ def jumped(frames):
 def test_a_pose_jump_does_to_the_map_what_the_configuration_says(frames, reaction):
     config = Config.from_flat({"device": "cpu", "input.on_pose_jump": reaction})
     mapper = SemanticMapper(config, Oracle(frames))
-    counts, dropped = [], []
+    counts, dropped, restarted = [], [], []
     for frame in jumped(frames):
         try:
-            mapper.integrate(frame)
+            restarted.append(mapper.integrate(frame).restarted)
         except FrameDropped as drop:
             dropped.append(drop.reason)
         counts.append(mapper.frames)
     assert counts == {"warn": [1, 2, 3, 4, 5, 6], "pause": [1, 2, 3, 3, 3, 3], "reset": [1, 2, 3, 1, 2, 3]}[reaction]
     assert dropped == (["paused"] * 3 if reaction == "pause" else [])
+    assert mapper.pose_jumps == 1
+    assert sum(restarted) == (reaction == "reset")
     if reaction == "reset":
         fresh = SemanticMapper(config, Oracle(frames))
         for frame in frames[3:6]:
