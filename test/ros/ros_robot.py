@@ -113,9 +113,14 @@ class Robot:
 
         self.peer.wait(said, f"diagnostics with {words!r}")
 
+    def shows(self, key: str, beginning: str) -> None:
+        """Wait until the diagnostics say something under a key that begins so."""
+        self.peer.wait(lambda: self.value(key).startswith(beginning), f"{beginning!r} under {key!r} in the diagnostics")
+
     def value(self, key: str) -> str:
-        """What the newest diagnostics say under a key."""
-        return next((v.value for s in self.diagnostics[-1].status for v in s.values if v.key == key), "")
+        """What the newest diagnostics say under a key; empty where they say nothing."""
+        newest = self.diagnostics[-1].status if self.diagnostics else []
+        return next((v.value for s in newest for v in s.values if v.key == key), "")
 
     def close(self) -> None:
         """End the node and leave."""

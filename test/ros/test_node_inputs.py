@@ -195,7 +195,7 @@ def test_400_hz_odometry_reaches_every_image_and_qos_can_be_overridden(room_bag:
         done = lambda: robot.status.frames_processed + sum(robot.drops.values()) == len(images)  # noqa: E731
         robot.peer.wait(done, f"all images; {robot.drops}")
         assert set(robot.drops) <= {"superseded"}  # on a busy machine
-        robot.peer.wait(lambda: robot.value("odom /odom").startswith(f"{sent} messages"), "all of the odometry")
+        robot.shows("odom /odom", f"{sent} messages")
     finally:
         robot.close()
 
@@ -211,9 +211,7 @@ def test_depth_of_another_camera_is_refused_by_its_camera_info(room_bag: Path, t
         other.k[0] *= 1.3
         other.k[4] *= 1.3
         robot.publishers["depth_info"].publish(other)
-        robot.peer.wait(
-            lambda: robot.value("depth_info /camera/depth/camera_info").startswith("2 "), "the depth's info"
-        )
+        robot.shows("depth_info /camera/depth/camera_info", "2 messages")
         robot.send(frames[1])
         assert robot.drops == {"depth_not_registered": 1}
         robot.says("depth_image_proc/register", DiagnosticStatus.WARN)
@@ -269,7 +267,7 @@ def test_two_cameras_make_one_map(room_bag: Path, tmp_path: Path) -> None:
         assert (robot.status.frames_received, robot.status.frames_processed) == (6, 6)
         robot.peer.wait(lambda: len(images) == 6, "images of both cameras")
         assert sorted(m.header.frame_id for m in images) == ["front_optical"] * 3 + ["rear_optical"] * 3
-        assert robot.value("front/color /front/color/image_raw").startswith("3 messages")
+        robot.shows("front/color /front/color/image_raw", "3 messages")
         robot.publishers["depth"].publish(usual_messages(robot.frames[3], "front_optical")["depth"])
         blind = image_message(robot.frames[3].rgb, header(robot.frames[3].stamp_ns, "rear_optical"))
         robot.publishers["rear color"].publish(blind)
