@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
+_CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 _SCIENTIFIC = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)
 
 
@@ -65,9 +66,13 @@ def _checked(item: dataclasses.Field, kind: Any, value: Any) -> Any:
     meta, name = item.metadata, item.name
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    plain = list if kind == list[float] else kind
+    plain = list if kind in (list[float], list[str]) else kind
     if not isinstance(value, plain) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{name} is {value!r} ({type(value).__name__}), expected {_type_name(kind)}: {meta['doc']}")
+    if kind == list[str]:
+        if not all(isinstance(v, str) for v in value):
+            raise ValueError(f"{name} is {value!r}, expected a list of names: {meta['doc']}")
+        return list(value)
     if plain is list:
         if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
             raise ValueError(f"{name} is {value!r}, expected a list of numbers: {meta['doc']}")
@@ -90,6 +95,8 @@ def _checked(item: dataclasses.Field, kind: Any, value: Any) -> Any:
 
 
 def _type_name(kind: Any) -> str:
+    if kind == list[str]:
+        return "a list of names"
     return "a list of numbers" if kind == list[float] else f"a value of type {kind.__name__}"
 
 
@@ -111,13 +118,14 @@ class InputConfig(Section):
     global_frame: str = option("odom", "Frame in which the map is built (REP-105).")
     pose_source: str = option(
         "auto",
-        "Where the camera's pose comes from; auto takes the first of pose, odom, tf that is published.",
-        choices=("auto", "pose", "odom", "tf"),
+        "Where the camera's pose comes from; auto takes the first of pose, pose_with_covariance, transform, odom, tf "
+        "that is published.",
+        choices=("auto", "pose", "pose_with_covariance", "transform", "odom", "tf"),
     )
     pose_frame: str = option(
         "camera_optical",
-        "Frame whose pose the PoseStamped topic gives: camera_optical (that of the image), camera_link (x "
-        "forward, at the image's frame by REP-103) or the name of a TF frame.",
+        "Frame whose pose PoseStamped and PoseWithCovarianceStamped give: camera_optical (that of the image), "
+        "camera_link (x forward, at the image's frame by REP-103) or the name of a TF frame.",
     )
     body_T_camera: list[float] = option(
         [],
@@ -134,11 +142,49 @@ class InputConfig(Section):
     max_pose_gap_s: float = option(
         0.5, "Poses further apart than this are not interpolated between, s.", low=0.001, high=60.0
     )
+    pose_jump_m: float = option(
+        0.5,
+        "From one image to the next the camera moves no further than this plus 3 m for every second between them; "
+        "what moves further is a jump (loop closure, relocalisation), m; 0: no limit.",
+        low=0.0,
+        high=1000.0,
+    )
+    on_pose_jump: str = option(
+        "warn",
+        "What a pose jump does to the map, which does not deform: warn goes on, pause maps nothing until mapping is "
+        "resumed, reset empties the map and goes on.",
+        choices=("warn", "pause", "reset"),
+    )
+    rectified: str = option(
+        "auto",
+        "Whether images come without lens distortion, so that P of their camera info counts and not K and D; auto: "
+        "those do whose topic's name has image_rect in it.",
+        choices=("auto", "always", "never"),
+    )
+    depth_registered: str = option(
+        "auto",
+        "auto: depth in another frame, or with other intrinsics by its camera info, is refused; always: every depth "
+        "image is taken as registered to colour.",
+        choices=("auto", "always"),
+    )
     depth_unit_m: float = option(0.001, "Metres per unit of a 16-bit depth image.", low=1e-6, high=1.0)
+    cameras: list[str] = option(
+        [],
+        "Names of several cameras, e.g. [front, rear]; each then has its own topics, front/color/image_raw and so on, "
+        "and all of them one map. Empty: one camera.",
+    )
     color_topic: str = option("", "Colour topic of a bag; empty: found by type.")
     camera_info_topic: str = option("", "Camera info topic of a bag; empty: beside the colour topic.")
     depth_topic: str = option("", "Depth topic of a bag; empty: found by type and encoding.")
     pose_topic: str = option("", "Pose or odometry topic of a bag; empty: found by type.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.cameras:
+            if not _CAMERA_NAME.fullmatch(name):
+                raise ValueError(f"cameras is {self.cameras}, expected names of letters, digits and _, as in topics")
+        if len(set(self.cameras)) < len(self.cameras):
+            raise ValueError(f"cameras is {self.cameras}, expected every name once")
 
 
 @dataclass(frozen=True)
@@ -150,6 +196,12 @@ class KeyframeConfig(Section):
     )
     min_rotation_deg: float = option(
         15.0, "A frame turned this far from the last keyframe becomes one, degrees.", low=0.0, high=180.0
+    )
+    max_angular_rate_deg_s: float = option(
+        90.0,
+        "A frame that turns faster than this does not vote, degrees per second (its depth is mapped); 0: no limit.",
+        low=0.0,
+        high=1e6,
     )
     window: int = option(
         9,
@@ -305,6 +357,11 @@ class NodeConfig(Section):
         choices=("newest", "all"),
     )
     image_transport: str = option("raw", "Colour topic: raw, or compressed (JPEG, PNG).", choices=("raw", "compressed"))
+    depth_transport: str = option(
+        "raw",
+        "Depth topic: raw, compressedDepth (PNG, RVL) or compressed (PNG of 16 bits).",
+        choices=("raw", "compressedDepth", "compressed"),
+    )
     use_depth: bool = option(True, "Subscribe to the depth image.")
     cloud_period_s: float = option(1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0)
     image_period_s: float = option(

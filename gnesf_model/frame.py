@@ -122,6 +122,12 @@ class Frame:
             to the world.
         depth: (H, W) float32 metres along z, 0 where there is none; None without a depth sensor.
         labels: (H, W) uint8 ground truth for evaluation, 255 = ignore; None where there is none.
+        depth_stamp_ns, world_T_depth: when and from where depth was taken, (4, 4) as `world_T_cam`; None where
+            that is the time and the pose of the colour image.
+        source: name of the camera; empty where there is one only.
+        frame_id: its optical frame; empty outside of ROS.
+        angular_rate_deg_s: how fast it turned, degrees per second; None where that is not known.
+        pose_jumps: how often the poses of this camera jumped so far (loop closure, relocalisation).
 
     Raises:
         FrameDropped: when a value is out of range or does not fit the others.
@@ -133,6 +139,12 @@ class Frame:
     world_T_cam: np.ndarray
     depth: np.ndarray | None = None
     labels: np.ndarray | None = None
+    depth_stamp_ns: int | None = None
+    world_T_depth: np.ndarray | None = None
+    source: str = ""
+    frame_id: str = ""
+    angular_rate_deg_s: float | None = None
+    pose_jumps: int = 0
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width)
@@ -158,6 +170,8 @@ class Frame:
                 f"label image is {self.labels.dtype} {self.labels.shape}, expected uint8 {size}",
             )
         check_pose(self.world_T_cam)
+        if self.world_T_depth is not None:
+            check_pose(self.world_T_depth)
 
 
 def check_pose(a_T_b: np.ndarray) -> None:

@@ -23,9 +23,12 @@ class Keyframe:
 class KeyframeWindow:
     """Selects keyframes by motion and keeps the last few (paper, section 4: 0.1 m or 15 degrees).
 
+    What moves far enough is judged camera by camera. A frame that turns fast is blurred, and none.
+
     Attributes:
         count: keyframes since the last reset.
-        last_pose: (4, 4) world_T_cam of the latest; None before the first.
+        last_poses: world_T_cam (4, 4) of the latest keyframe, by camera.
+        too_fast: frames that moved far enough and turned too fast, since the last `clear`.
         window: the latest ones; shorter than `count` says after `restore`.
     """
 
@@ -36,25 +39,32 @@ class KeyframeWindow:
     def clear(self) -> None:
         """Forget all keyframes: the next frame becomes the first."""
         self.count = 0
-        self.last_pose: np.ndarray | None = None
+        self.too_fast = 0
+        self.last_poses: dict[str, np.ndarray] = {}
         self.window: deque[Keyframe] = deque(maxlen=self.config.window)
 
     def accepts(self, frame: Frame) -> bool:
-        """Whether the camera moved far enough since the last keyframe."""
-        if self.last_pose is None:
-            return True
-        distance, angle = motion(self.last_pose, frame.world_T_cam)
-        return distance >= self.config.min_translation_m or angle >= self.config.min_rotation_deg
+        """Whether the camera moved far enough since its last keyframe, and turns slowly enough."""
+        last = self.last_poses.get(frame.source)
+        if last is not None:
+            distance, angle = motion(last, frame.world_T_cam)
+            if distance < self.config.min_translation_m and angle < self.config.min_rotation_deg:
+                return False
+        limit = self.config.max_angular_rate_deg_s
+        if limit and frame.angular_rate_deg_s is not None and frame.angular_rate_deg_s > limit:
+            self.too_fast += 1
+            return False
+        return True
 
     def push(self, frame: Frame) -> Keyframe:
         """Make `frame` the newest keyframe; the oldest leaves a full window."""
         keyframe = Keyframe(self.count, frame)
         self.window.append(keyframe)
-        self.last_pose = frame.world_T_cam
+        self.last_poses[frame.source] = frame.world_T_cam
         self.count += 1
         return keyframe
 
-    def restore(self, count: int, last_pose: np.ndarray | None) -> None:
-        """Go on after `count` keyframes, the latest of them at `last_pose`; their images are not there any more."""
+    def restore(self, count: int, last_poses: dict[str, np.ndarray]) -> None:
+        """Go on after `count` keyframes, the latest of them at `last_poses`; their images are not there any more."""
         self.clear()
-        self.count, self.last_pose = count, last_pose
+        self.count, self.last_poses = count, dict(last_poses)

@@ -24,6 +24,7 @@ _TYPES = {
     "global_frame": str,
     "frames": int,
     "keyframes": int,
+    "cameras": list,
 }
 
 
@@ -43,6 +44,7 @@ def description(mapper: SemanticMapper, contents: MapContents) -> dict[str, Any]
         "global_frame": mapper.config.input.global_frame,
         "frames": contents.frames,
         "keyframes": contents.keyframes,
+        "cameras": list(contents.last_poses),
     }
 
 
@@ -100,7 +102,8 @@ def contents_of(
         if len({len(tensor) for tensor in groups[group].values()}) > 1:
             raise MapFileError(f"{path} is damaged: its {group} have different numbers of rows")
     blocks, votes = groups["blocks"], groups["votes"]
-    pose = _array(path, "last_pose", arrays, torch.zeros(0, 4, 4, dtype=torch.float64))
+    poses = _array(path, "last_poses", arrays, torch.zeros(0, 4, 4, dtype=torch.float64))
+    cameras = described["cameras"]
     faults = {
         "coordinates occur twice": len(blocks["coords"].unique(dim=0)) < len(blocks["coords"]),
         "a distance is beyond 1": bool((blocks["tsdf"].abs() > 1).any()),
@@ -108,14 +111,14 @@ def contents_of(
         "votes are negative": any(bool((votes[name] < -_ROUNDING).any()) for name in votes),
         "a class does not exist": bool((votes["ids"] >= mapper.votes.classes).any()),
         "voxels and votes do not match": not _rows_match(blocks["row"], len(votes["total"])),
-        "there is more than one pose": len(pose) > 1,
+        "poses and cameras do not match": len(poses) != len(cameras) or len(set(map(str, cameras))) < len(cameras),
     }
     for fault, found in faults.items():
         if found:
             raise MapFileError(f"{path} cannot be used: {fault}")
-    if len(pose):
+    for pose in poses:
         try:
-            check_pose(pose[0].numpy())
+            check_pose(pose.numpy())
         except FrameDropped as error:
             raise MapFileError(f"{path} cannot be used: {error}") from error
     return MapContents(
@@ -123,7 +126,7 @@ def contents_of(
         votes=votes,
         frames=described["frames"],
         keyframes=described["keyframes"],
-        last_pose=pose[0].numpy().copy() if len(pose) else None,
+        last_poses={str(name): pose.numpy().copy() for name, pose in zip(cameras, poses)},
     )
 
 

@@ -5,7 +5,7 @@ file, readable by many programs, without code in it. In the header's metadata st
 (JSON: voxel size, classes, counts) and ``sha256``, the digest of ``map`` and of every array.
 
 Arrays: ``blocks.coords`` (N, 3) int32, ``blocks.tsdf``, ``blocks.weight``, ``blocks.row`` (N, 512); ``votes.*`` one
-row per voxel with votes, see `VoteTable`; ``last_pose`` (0 or 1, 4, 4) float64, world_T_cam of the latest keyframe.
+row per voxel with votes, see `VoteTable`; ``last_poses`` (cameras, 4, 4) float64, world_T_cam of the latest keyframe of each of the ``cameras``.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ def save_map(path: str | Path, mapper: SemanticMapper) -> int:
     if path.exists() and not is_map(path):
         raise MapFileError(f"{path} exists and is not a map, so it is not overwritten: choose another name")
     contents = mapper.contents()
-    pose = np.zeros((0, 4, 4)) if contents.last_pose is None else np.asarray(contents.last_pose, np.float64)[None]
-    arrays = {"last_pose": pose}
+    arrays = {"last_poses": np.array(list(contents.last_poses.values()), np.float64).reshape(-1, 4, 4)}
     for group, tensors in (("blocks", contents.blocks), ("votes", contents.votes)):
         arrays |= {f"{group}.{name}": tensor.cpu().contiguous().numpy() for name, tensor in tensors.items()}
     described = json.dumps(description(mapper, contents), sort_keys=True)

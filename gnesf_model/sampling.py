@@ -17,6 +17,7 @@ def sample_beside_edges(
     pixels: torch.Tensor,
     depth: torch.Tensor,
     tolerance_m: float,
+    shift: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Bilinear samples (M, C), S_i(x) of eq. 4, that do not reach across the edge of an object.
 
@@ -29,6 +30,8 @@ def sample_beside_edges(
         pixels: (M, 2) pixels (u, v) of the points.
         depth: (M,) depth of the points in the view, m.
         tolerance_m: a cell this far from a point in depth lies on another surface.
+        shift: (M, 2) how many pixels further (u, v) the depth image has the point, where it was taken at another
+            moment; None: nowhere else.
     """
     classes, height, width = probabilities.shape
     table = probabilities.permute(1, 2, 0).reshape(-1, classes)
@@ -46,7 +49,11 @@ def sample_beside_edges(
             weight = fraction[:, 0] if right else 1 - fraction[:, 0]
             weight = weight * (fraction[:, 1] if down else 1 - fraction[:, 1])
             middle = STRIDE // 2
-            there = view.depth[(i * STRIDE + middle).clamp_max(last_v), (j * STRIDE + middle).clamp_max(last_u)]
+            v, u = i * STRIDE + middle, j * STRIDE + middle
+            if shift is not None:
+                v, u = v + shift[:, 1].round().long(), u + shift[:, 0].round().long()
+                v, u = v.clamp_min(0), u.clamp_min(0)
+            there = view.depth[v.clamp_max(last_v), u.clamp_max(last_u)]
             weight = weight * torch.where((there - depth).abs() <= tolerance_m, 1.0, _ELSEWHERE)
             sampled += table[i * width + j] * weight[:, None]
             total += weight

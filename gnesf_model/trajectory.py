@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,9 @@ from gnesf_model.geometry import interpolate_pose
 
 CLOCK_JUMP_NS = 1_000_000_000
 """Stamps that step back further than this have started over (bag loop, clock reset)."""
+
+FASTEST_M_S = 3.0
+"""What carries a camera is not faster; what moves further has jumped (loop closure, relocalisation)."""
 
 Why = Literal["not_yet", "too_early", "gap", "unconnected"]
 
@@ -44,10 +48,14 @@ class PoseBuffer:
         max_gap_s: poses further apart are not interpolated between.
         max_age_s: how far back in time poses are kept.
         name: what error messages call the poses, e.g. ``odom -> base_link``.
+        max_jump_m: poses further apart than this, and than `FASTEST_M_S` allows, are not interpolated between.
     """
 
-    def __init__(self, max_gap_s: float, max_age_s: float = 10.0, name: str = "pose") -> None:
+    def __init__(
+        self, max_gap_s: float, max_age_s: float = 10.0, name: str = "pose", max_jump_m: float = math.inf
+    ) -> None:
         self.name = name
+        self._max_jump_m = max_jump_m
         self._max_gap_ns = round(max_gap_s * 1e9)
         self._max_age_ns = round(max_age_s * 1e9)
         self._stamps: list[int] = []
@@ -83,7 +91,8 @@ class PoseBuffer:
         """The (4, 4) pose at a stamp: as received where the stamps agree, else interpolated.
 
         Raises:
-            NotReady: (``no_pose``) with `why`: ``not_yet``, ``too_early`` or ``gap``.
+            NotReady: (``no_pose``) with `why`: ``not_yet``, ``too_early`` or ``gap``; (``pose_jump``) the
+                poses around the stamp are too far apart in space.
         """
         after = bisect.bisect_left(self._stamps, stamp_ns)
         if after < len(self._stamps) and self._stamps[after] == stamp_ns:
@@ -112,5 +121,18 @@ class PoseBuffer:
                 f"{self._max_gap_ns * 1e-9:g} s expected: raise its rate or input.max_pose_gap_s",
                 "gap",
             )
-        fraction = (stamp_ns - start) / (end - start)
-        return interpolate_pose(self._poses[after - 1], self._poses[after], fraction)
+        before, behind = self._poses[after - 1], self._poses[after]
+        distance_m = float(np.linalg.norm(behind[:3, 3] - before[:3, 3]))
+        if distance_m > jump_limit_m(self._max_jump_m, end - start):
+            raise NotReady(
+                "pose_jump",
+                f"{self.name} jumps by {distance_m:.2f} m around the image, and between is nothing true: "
+                "a loop closure or relocalisation (input.pose_jump_m)",
+                "gap",
+            )
+        return interpolate_pose(before, behind, (stamp_ns - start) / (end - start))
+
+
+def jump_limit_m(max_jump_m: float, interval_ns: int) -> float:
+    """How far poses with this distance in time may be apart: `max_jump_m`, and what `FASTEST_M_S` covers."""
+    return max_jump_m + FASTEST_M_S * interval_ns * 1e-9

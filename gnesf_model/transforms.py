@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gnesf_model.frame import FrameDropped
@@ -28,10 +30,12 @@ class TransformTree:
     Args:
         max_gap_s: transforms of a moving edge further apart are not interpolated between.
         max_age_s: how far back in time moving edges are kept.
+        max_jump_m: as `PoseBuffer`, for every moving edge.
     """
 
-    def __init__(self, max_gap_s: float, max_age_s: float = 10.0) -> None:
+    def __init__(self, max_gap_s: float, max_age_s: float = 10.0, max_jump_m: float = math.inf) -> None:
         self._max_gap_s = max_gap_s
+        self._max_jump_m = max_jump_m
         self._max_age_s = max_age_s
         self._parents: dict[str, str] = {}
         self._edges: dict[str, np.ndarray | PoseBuffer] = {}
@@ -77,7 +81,8 @@ class TransformTree:
             return
         edge = self._edges.get(child)
         if not isinstance(edge, PoseBuffer):
-            edge = PoseBuffer(self._max_gap_s, self._max_age_s, f"transform {parent} -> {child}")
+            name = f"transform {parent} -> {child}"
+            edge = PoseBuffer(self._max_gap_s, self._max_age_s, name, self._max_jump_m)
             self._edges[child] = edge
             if len(self._edges) > self._sweep_above:
                 self._forget_silent(stamp_ns)

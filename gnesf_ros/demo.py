@@ -20,7 +20,7 @@ from gnesf_model.build import build_mapper
 from gnesf_model.commands.map_recording import MappedRecording, map_recording, progress, write_mesh_and_overview
 from gnesf_model.config import Config, parse_overrides
 from gnesf_model.data.bag import BagSource
-from gnesf_model.data.bag_topics import COMPRESSED, POSES, BagTopics
+from gnesf_model.data.bag_topics import COMPRESSED, BagTopics
 from gnesf_model.data.bag_writer import write_bag
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.data.source import ACCEPTED, FrameSource, open_source
@@ -215,18 +215,20 @@ def _as_bag(
 
 def _for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) -> Config:
     """The configuration with what the bag decides."""
-    if topics.depth is None:
+    if len(topics.cameras) > 1:
+        raise ValueError(f"the demo shows one camera, and input.cameras names {', '.join(topics.cameras)}")
+    camera = topics.first
+    if camera.depth is None:
         raise ValueError("the bag has no depth image, and geometry: depth needs one; input.depth_topic names it")
-    if topics.pose and topics.pose.msgtype == POSES[1]:
-        raise ValueError(
-            f"{topics.pose.topic} is a {POSES[1]}, the node takes PoseStamped, Odometry or TF: set input.pose_source"
-        )
     model = config.segmenter.model
     if model == "oracle":
         if labels is None:
             raise ValueError("the oracle needs label images by stamp: give --labels DIR or another --segmenter")
         model = f"oracle:{labels.resolve()}"
-    compressed = topics.color.msgtype == COMPRESSED
+    compressed = {"depth": "compressedDepth", "color": "compressed"}
+    transports = {
+        kind: compressed[kind] if getattr(camera, kind).msgtype == COMPRESSED else "raw" for kind in compressed
+    }
     return dataclasses.replace(
         config,
         segmenter=dataclasses.replace(config.segmenter, model=model),
@@ -236,7 +238,8 @@ def _for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str)
             autostart=True,
             queue=queue,
             use_depth=True,
-            image_transport="compressed" if compressed else "raw",
+            image_transport=transports["color"],
+            depth_transport=transports["depth"],
         ),
     )
 

@@ -75,7 +75,8 @@ def render(result: DemoResult) -> str:
 
 def _inputs(result: DemoResult) -> str:
     topics, heard = result.topics, result.heard
-    connections = {"color": topics.color, "camera_info": topics.camera_info, "depth": topics.depth}
+    camera = topics.first
+    connections = {"color": camera.color, "camera_info": camera.camera_info, "depth": camera.depth}
     connections |= {topics.pose_source: topics.pose} if topics.pose else {}
     listed = [(role, c) for role, c in connections.items() if c]
     listed += [("tf_static" if c.topic.endswith("tf_static") else "tf", c) for c in topics.tf]

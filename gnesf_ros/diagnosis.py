@@ -41,8 +41,8 @@ class Diagnosis:
         self._device = str(mapper.device)
         self._started_s = time.monotonic()
         # Begins with nothing, so that what happens before the first look is news to it too.
-        nothing = (self._started_s, Counter(), Counter())
-        self._history: deque[tuple[float, Counter, Counter]] = deque([nothing], maxlen=int(PATIENCE_S) + 1)
+        nothing = (self._started_s, Counter(), Counter(), Counter())
+        self._history: deque[tuple[float, Counter, Counter, Counter]] = deque([nothing], maxlen=int(PATIENCE_S) + 1)
         self._warned: dict[str, tuple[int, float]] = {}
         self._said = ("", -_REMIND_S)
 
@@ -56,7 +56,7 @@ class Diagnosis:
         """The diagnostics of this second; also warns in the log about what is new."""
         drops, messages = self.drops()
         received = Counter({role: topic.received for role, topic in self._inputs.topics.items()})
-        self._history.append((time.monotonic(), received, drops))
+        self._history.append((time.monotonic(), received, drops, self._inputs.assembler.notices))
         level, text = self._verdict(state, drops, messages)
         self._log(level, text, drops, messages)
         name = self._node.get_fully_qualified_name().lstrip("/")
@@ -71,9 +71,13 @@ class Diagnosis:
     def _verdict(self, state: MapState, drops: Counter, messages: dict[str, str]) -> tuple[bytes, str]:
         if self._worker.refusal == "paused":
             return DiagnosticStatus.WARN, "paused: images are not mapped until ~/resume is called"
+        if state.paused:
+            return DiagnosticStatus.WARN, state.paused
         now = time.monotonic()
         fresh = drops - self._history[0][2]
         faults = [f"{n} dropped ({reason}): {messages[reason]}" for reason, n in _faults(fresh)]
+        noticed = self._history[-1][3] - self._history[0][3]
+        faults += [f"{n} noticed ({reason}): {messages[reason]}" for reason, n in _faults(noticed)]
         if state.finished_s > now - PATIENCE_S:
             if faults:
                 return DiagnosticStatus.WARN, "; ".join(faults)
@@ -85,7 +89,7 @@ class Diagnosis:
         problems = self._problems() + faults
         if now - self._started_s < PATIENCE_S:
             return DiagnosticStatus.WARN, "waiting for input: " + ("; ".join(problems) or "nothing came yet")
-        color = self._inputs.topics["color"]
+        color = max(self._inputs.colors, key=lambda topic: topic.last_s)
         silent_s = now - color.last_s
         if color.received and silent_s > PATIENCE_S:
             problems = [f"no message on {color.name} for {silent_s:.0f} s", *problems]
@@ -119,15 +123,15 @@ class Diagnosis:
     def _log(self, level: bytes, text: str, drops: Counter, messages: dict[str, str]) -> None:
         """Warn of new drops and of errors, each at most once in a while."""
         now, logger = time.monotonic(), self._node.get_logger()
-        for reason, _ in _faults(drops):
-            count, when = self._warned.get(reason, (0, -_REPEAT_S))
-            if drops[reason] == count or now - when < _REPEAT_S:
-                continue
-            logger.warning(
-                f"{drops[reason] - count} dropped ({reason}; {drops[reason]} in all), the last because: "
-                f"{messages[reason]}"
-            )
-            self._warned[reason] = (drops[reason], now)
+        for verb, counts in (("dropped", drops), ("noticed", self._history[-1][3])):
+            for reason, total in _faults(counts):
+                count, when = self._warned.get(reason, (0, -_REPEAT_S))
+                if total == count or now - when < _REPEAT_S:
+                    continue
+                logger.warning(
+                    f"{total - count} {verb} ({reason}; {total} in all), the last because: {messages[reason]}"
+                )
+                self._warned[reason] = (total, now)
         if level != DiagnosticStatus.ERROR:
             self._said = ("", -_REMIND_S)
             return
@@ -138,7 +142,7 @@ class Diagnosis:
             self._said = (gist, now)
 
     def _input_values(self, drops: Counter) -> dict[str, Any]:
-        first_s, first_counts, _ = self._history[0]
+        first_s, first_counts, _, _ = self._history[0]
         span = max(self._history[-1][0] - first_s, 1e-3)
         values: dict[str, Any] = {"pose source": self._inputs.assembler.pose_source or "not settled yet"}
         for role, topic in self._inputs.topics.items():
@@ -147,6 +151,7 @@ class Diagnosis:
             values[f"{role} {topic.name}"] = words + (f", incompatible {topic.incompatible}" * bool(topic.incompatible))
         values["images waiting"] = self._inputs.assembler.waiting
         values |= {f"dropped: {reason}": drops[reason] for reason in sorted(drops)}
+        values |= {f"noticed: {reason}": count for reason, count in sorted(self._history[-1][3].items())}
         return values
 
     def _mapping_words(self, state: MapState) -> tuple[bytes, str]:
@@ -158,6 +163,7 @@ class Diagnosis:
         values: dict[str, Any] = {
             "frames": state.processed,
             "keyframes": state.keyframes,
+            "turned too fast to vote": state.too_fast,
             "rate": f"{state.rate_hz:.2f} Hz",
             "queue": self._worker.queue_length,
             "surface voxels": state.voxels,

@@ -6,27 +6,20 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 
 from gnesf_model.config import Config
-from gnesf_model.data.assembler import FrameAssembler
+from gnesf_model.data.camera_rig import CameraRig
 from gnesf_model.data.feed import MessageFeed
 from gnesf_model.data.pose_chain import POSE_SOURCES
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_ros import qos
-
-try:  # Humble calls the module otherwise
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:
-    from rclpy.qos_event import SubscriptionEventCallbacks
+from gnesf_ros.subscriptions import Subscriptions, Topic, camera_role
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -41,25 +34,13 @@ SILENCE_S = 2.0
 """With ``queue: all``, so long after the last message a recording counts as over."""
 _HELD_POSES = 4000
 """Poses kept until the pose source is settled: 10 s at 400 Hz."""
-
-
-@dataclass
-class Topic:
-    """What is known of one input topic.
-
-    Attributes:
-        role: ``color``, ``camera_info``, ``depth``, ``pose``, ``odom``, ``tf`` or ``tf_static``.
-        name: the resolved name.
-        received: messages so far.
-        last_s: steady time of the latest one.
-        incompatible: the QoS policy in which a publisher does not match, empty while all do.
-    """
-
-    role: str
-    name: str
-    received: int = 0
-    last_s: float = 0.0
-    incompatible: str = ""
+_POSE_TYPES = {
+    "pose": PoseStamped,
+    "pose_with_covariance": PoseWithCovarianceStamped,
+    "transform": TransformStamped,
+    "odom": Odometry,
+}
+"""By pose source, which is also the topic's name."""
 
 
 class FrameInput:
@@ -82,20 +63,22 @@ class FrameInput:
     """
 
     def __init__(self, node: Node, config: Config, submit: Callable[[Frame], None], idle: Callable[[], bool]) -> None:
-        self.assembler = FrameAssembler(config.input, "required" if config.node.use_depth else "none")
+        use = "none" if not config.node.use_depth else "required" if config.geometry == "depth" else "optional"
+        self.assembler = CameraRig(config.input, use)
         self.color_frame = ""
         self.trouble = ""
         self._node, self._config, self._submit, self._idle = node, config, submit, idle
         self._every_frame = config.node.queue == "all"
         self._held: deque[tuple[str, Any]] = deque(maxlen=_HELD_POSES)
         self._ended = True
-        self.topics: dict[str, Topic] = {}
-        self._subscriptions: dict[str, Any] = {}
+        self._subscriptions = Subscriptions(node, self._on_message)
+        self.topics = self._subscriptions.topics
         if TFMessage is None and config.input.pose_source == "tf":
             raise ValueError(f"input.pose_source is tf, but {NO_TF}")
-        color_topic = node.resolve_topic_name("color/image_raw")
-        self._feed = MessageFeed(self.assembler, config.input.depth_unit_m, "image_rect" in color_topic)
-        self._subscribe_all()
+        self._shared = MessageFeed(self.assembler, config.input)
+        self._subscribe_poses()
+        for name in self.assembler.cameras:
+            self._subscribe_camera(name)
         if config.input.pose_source != "auto":
             self._log_pose_source(config.input.pose_source)
 
@@ -104,7 +87,7 @@ class FrameInput:
         self._guarded("the frame", self._poll)
 
     def _poll(self) -> None:
-        if self.assembler.pose_source is None and self.topics["color"].received:
+        if self.assembler.pose_source is None and self.images_received:
             self._settle_pose_source()
         if not self._every_frame:
             frames = self.assembler.poll(self._node.get_clock().now().nanoseconds)
@@ -119,67 +102,65 @@ class FrameInput:
         return self._node.count_publishers(self.topics[role].name)
 
     @property
+    def images_received(self) -> int:
+        """Colour images so far, of all cameras."""
+        return sum(topic.received for topic in self.colors)
+
+    @property
+    def colors(self) -> list[Topic]:
+        """The colour topics of all cameras."""
+        return [self.topics[camera_role(name, "color")] for name in self.assembler.cameras]
+
+    @property
     def required(self) -> list[Topic]:
         """The topics without which nothing can be mapped."""
-        roles = ["color", "camera_info", *(["depth"] if self._config.node.use_depth else [])]
+        kinds = ["color", "camera_info"]
+        if self._config.node.use_depth and self._config.geometry == "depth":
+            kinds.append("depth")
+        roles = [camera_role(name, kind) for name in self.assembler.cameras for kind in kinds]
         source = self.assembler.pose_source
         return [self.topics[role] for role in [*roles, *([source] if source else [])]]
 
-    def _subscribe_all(self) -> None:
+    def _subscribe_poses(self) -> None:
         source, node_config = self._config.input.pose_source, self._config.node
-        images = qos.images(node_config.queue, node_config.max_queue)
         poses = qos.poses(node_config.queue, node_config.max_queue)
         # Static transforms first: what they say is needed from the first image on.
         if TFMessage is not None:
-            self._subscribe("tf_static", TFMessage, "/tf_static", qos.static_transforms(), self._on_tf_static)
-            self._subscribe("tf", TFMessage, "/tf", poses, self._feed.tf)
+            self._subscriptions.add("tf_static", TFMessage, "/tf_static", qos.static_transforms(), self._on_tf_static)
+            self._subscriptions.add("tf", TFMessage, "/tf", poses, self._shared.tf)
         else:
             self._node.get_logger().warning(f"{NO_TF}. Set input.body_T_camera where poses are not the camera's.")
-        if source in ("auto", "pose"):
-            self._subscribe("pose", PoseStamped, "pose", poses, lambda msg: self._on_pose("pose", msg))
-        if source in ("auto", "odom"):
-            self._subscribe("odom", Odometry, "odom", poses, lambda msg: self._on_pose("odom", msg))
-        self._subscribe("camera_info", CameraInfo, "color/camera_info", images, self._feed.camera_info)
+        for name, kind in _POSE_TYPES.items():
+            if source in ("auto", name):
+                self._subscriptions.add(name, kind, name, poses, lambda msg, name=name: self._on_pose(name, msg))
+
+    def _subscribe_camera(self, name: str) -> None:
+        """The topics of one camera, below its name if it has one."""
+        node_config, subscriptions = self._config.node, self._subscriptions
+        images = qos.images(node_config.queue, node_config.max_queue)
+        raw = [camera_role(name, f"{kind}/image_raw") for kind in ("color", "depth")]
+        color, color_kind = subscriptions.image_topic(raw[0], node_config.image_transport)
+        depth, depth_kind = subscriptions.image_topic(raw[1], node_config.depth_transport)
+        resolved = [self._node.resolve_topic_name(topic) for topic in (color, depth)]
+        feed = MessageFeed(self.assembler.cameras[name], self._config.input, *resolved)
+        info = camera_role(name, "color/camera_info")
+        subscriptions.add(camera_role(name, "camera_info"), CameraInfo, info, images, feed.camera_info)
         if node_config.use_depth:
-            self._subscribe("depth", Image, "depth/image_raw", images, self._feed.depth)
-        kind = Image if node_config.image_transport == "raw" else CompressedImage
-        self._subscribe("color", kind, self._color_topic(), images, self._on_color)
+            depth_info = subscriptions.depth_info_topic(name, resolved[1])
+            if self._node.resolve_topic_name(depth_info) != self._node.resolve_topic_name(info):
+                role = camera_role(name, "depth_info")
+                subscriptions.add(role, CameraInfo, depth_info, images, feed.depth_info)
+            subscriptions.add(camera_role(name, "depth"), depth_kind, depth, images, feed.depth)
 
-    def _color_topic(self) -> str:
-        """The colour topic; that of compressed images follows a remapping of the raw one."""
-        raw, compressed = "color/image_raw", "color/image_raw/compressed"
-        if self._config.node.image_transport == "raw":
-            return raw
-        resolved = self._node.resolve_topic_name(compressed)
-        untouched = self._node.resolve_topic_name(compressed, only_expand=True)
-        return resolved if resolved != untouched else f"{self._node.resolve_topic_name(raw)}/compressed"
+        def on_color(msg: Any) -> None:
+            self._on_color(feed, msg)
 
-    def _subscribe(self, role: str, kind: type, name: str, profile: QoSProfile, take: Callable[[Any], None]) -> None:
-        topic = Topic(role, self._node.resolve_topic_name(name))
-        self.topics[role] = topic
+        subscriptions.add(camera_role(name, "color"), color_kind, color, images, on_color)
 
-        def on_message(msg: Any) -> None:
-            topic.received += 1
-            topic.last_s = time.monotonic()
-            self._ended = False
-            self._guarded(f"a message of {topic.name}", take, msg)
-            self.poll()
-
-        def on_incompatible(event: Any) -> None:
-            topic.incompatible = qos_policy_name_from_kind(event.last_policy_kind).lower()
-            self._node.get_logger().warning(
-                f"a publisher of {topic.name} is not heard: its {topic.incompatible} does not match (ours: "
-                f"{_words(profile)}); change it there, or here with qos_overrides.{topic.name}.subscription"
-            )
-
-        self._subscriptions[role] = self._node.create_subscription(
-            kind,
-            name,
-            on_message,
-            profile,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible),
-        )
+    def _on_message(self, topic: Topic, take: Callable[[Any], None], msg: Any) -> None:
+        self._ended = False
+        self._guarded(f"a message of {topic.name}", take, msg)
+        self.poll()
 
     def _guarded(self, what: str, action: Callable[..., None], *arguments: Any) -> None:
         """Count and log an unexpected error: no message may end the node."""
@@ -189,23 +170,23 @@ class FrameInput:
             self.assembler.drop(FrameDropped("internal_error", f"{what}: {type(error).__name__}: {error}"))
             self._node.get_logger().error(f"internal error, {what} is lost:\n{traceback.format_exc()}")
 
-    def _on_color(self, msg: Any) -> None:
+    def _on_color(self, feed: MessageFeed, msg: Any) -> None:
         self.color_frame = msg.header.frame_id
         if self.assembler.pose_source is None:
             self._settle_pose_source()
-        self._feed.color(msg)
+        feed.color(msg)
 
     def _on_tf_static(self, msg: Any) -> None:
-        self._feed.tf(msg, static=True)
+        self._shared.tf(msg, static=True)
 
     def _on_pose(self, source: str, msg: Any) -> None:
         if self.assembler.pose_source is None:
             self._held.append((source, msg))
         elif self.assembler.pose_source == source:
-            self._feed.pose(msg)
+            self._shared.pose(msg)
 
     def _settle_pose_source(self) -> None:
-        """pose_source auto: the first of pose, odom and tf that is published, once there are images."""
+        """pose_source auto: the first of `POSE_SOURCES` that is published, once there are images."""
         for source in POSE_SOURCES:
             if source in self.topics and self.publishers(source):
                 break
@@ -220,11 +201,12 @@ class FrameInput:
         self._log_pose_source(source)
         for held_source, msg in self._held:
             if held_source == source:
-                self._feed.pose(msg)
+                self._shared.pose(msg)
         self._held.clear()
 
     def _log_pose_source(self, source: str) -> None:
-        whose = f", as those of {self._config.input.pose_frame} (input.pose_frame)" if source == "pose" else ""
+        unnamed = source in ("pose", "pose_with_covariance")
+        whose = f", as those of {self._config.input.pose_frame} (input.pose_frame)" if unnamed else ""
         self._node.get_logger().info(f"poses come from {source} ({self.topics[source].name}){whose}")
 
     def _recording_ended(self) -> bool:
@@ -234,7 +216,3 @@ class FrameInput:
         newest = max(topic.last_s for topic in self.topics.values())
         self._ended = time.monotonic() - newest > SILENCE_S
         return self._ended
-
-
-def _words(profile: QoSProfile) -> str:
-    return f"{profile.reliability.name}, {profile.durability.name}".lower()

@@ -32,6 +32,8 @@ class MapState:
         generation: counts how often the map was emptied or replaced as a whole.
         stamp_ns: of the newest frame that went into it since then, 0 before the first.
         processed, keyframes: frames that went into it since then, and those that voted.
+        too_fast: frames that turned too fast to vote; their depth is in the map.
+        paused: why nothing is mapped until somebody resumes, after a pose jump; empty otherwise.
         voxels: voxels that hold votes.
         blocks: voxel blocks.
         memory_mb: memory of voxels and votes.
@@ -44,6 +46,8 @@ class MapState:
     stamp_ns: int = 0
     processed: int = 0
     keyframes: int = 0
+    too_fast: int = 0
+    paused: str = ""
     voxels: int = 0
     blocks: int = 0
     memory_mb: float = 0.0
@@ -101,19 +105,21 @@ class Mapping:
         except FrameDropped as drop:
             # A frame that cannot be mapped still shows what its segmenter sees.
             if drop.segmentation is not None:
-                self._publishers.frame(frame, drop.segmentation, self._color_frame())
+                self._publishers.frame(frame, drop.segmentation, frame.frame_id or self._color_frame())
+            if self._mapper.paused != self.state.paused:
+                self.state = replace(self.state, paused=self._mapper.paused)
             raise
         integrated = time.monotonic()
-        self._publishers.frame(frame, update.segmentation, self._color_frame())
+        self._publishers.frame(frame, update.segmentation, frame.frame_id or self._color_frame())
         stages = {
             **update.stages,
             "integrate": (integrated - start) * 1e3,
             "publish_images": (time.monotonic() - integrated) * 1e3,
-            **self._outputs.frame(frame, update.blocks, self._color_frame()),
+            **self._outputs.frame(frame, update.blocks, frame.frame_id or self._color_frame()),
         }
         if self._record is not None:
             began = time.monotonic()
-            self._record.frame(frame, update.segmentation, update.blocks, self._color_frame())
+            self._record.frame(frame, update.segmentation, update.blocks, frame.frame_id or self._color_frame())
             stages["record"] = (time.monotonic() - began) * 1e3
         self.state = self._state_after(update, stages)
         self.idle()
@@ -147,6 +153,11 @@ class Mapping:
         """Empty the map; gives the generation of the new one."""
         self._mapper.reset()
         return self._begin_anew()
+
+    def resume(self) -> None:
+        """Map again after a pose jump has paused it."""
+        self._mapper.resume()
+        self.state = replace(self.state, paused="")
 
     def save(self, path: Path) -> int:
         """Write the map as a file; gives its size in bytes.
@@ -203,6 +214,7 @@ class Mapping:
             stamp_ns=update.stamp_ns,
             processed=self.state.processed + 1,
             keyframes=self.state.keyframes + (update.keyframe is not None),
+            too_fast=self._mapper.keyframes.too_fast,
             voxels=self._mapper.votes.count,
             blocks=self._mapper.grid.count,
             memory_mb=self._mapper.memory_bytes / 1e6,

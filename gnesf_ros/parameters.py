@@ -58,8 +58,8 @@ def declare_parameters(node: Node) -> Config:
     values = config.to_flat()
     for option in Config.options():
         value = values[option.name]
-        if value == []:
-            value = Parameter.Type.DOUBLE_ARRAY  # rclpy cannot tell the type of an empty list: declared, not set
+        if value == []:  # rclpy cannot tell the type of an empty list: declared, not set
+            value = Parameter.Type.STRING_ARRAY if option.type == list[str] else Parameter.Type.DOUBLE_ARRAY
         node.declare_parameter(option.name, value, descriptor(option), ignore_override=True)
     return config
 

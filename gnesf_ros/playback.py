@@ -188,11 +188,13 @@ class BagPlayer:
             self._images.add(connection.topic)
 
     def _is_color(self, connection: Connection) -> bool:
-        from gnesf_model.data.messages import DEPTH_ENCODINGS  # torch comes with it: only where it is needed
+        # torch comes with these: only where they are needed
+        from gnesf_model.data.bag_topics import is_depth_format
+        from gnesf_model.data.messages import DEPTH_ENCODINGS
 
         first = self._bag.first(connection)
         described = getattr(first, "encoding", getattr(first, "format", ""))
-        return described not in DEPTH_ENCODINGS and "compressedDepth" not in described
+        return described not in DEPTH_ENCODINGS and not is_depth_format(described)
 
     def _tick(self, now_ns: int) -> None:
         """Publish /clock, at most every 10 ms, where time moves."""

@@ -59,7 +59,7 @@ def replay(source: BagSource, config: Config, rate: float, out: Path) -> Replay:
     }
     os.environ.update(environment)
     topics, log = source.topics, out / LOG
-    bar = tqdm(total=topics.color.msgcount, desc="playing", unit="frame", smoothing=0.1)
+    bar = tqdm(total=topics.images, desc="playing", unit="frame", smoothing=0.1)
 
     def on_status(status: MapperStatus) -> None:
         bar.update(status.frames_processed + sum(status.drop_counts) - bar.n)
@@ -69,7 +69,7 @@ def replay(source: BagSource, config: Config, rate: float, out: Path) -> Replay:
     try:
         color = CompressedImage if config.node.image_transport == "compressed" else Image
         reliable = config.node.queue == "all"
-        heard = OutputRecorder(MAPPER, color, topics.color.topic, reliable=reliable, on_status=on_status)
+        heard = OutputRecorder(MAPPER, color, topics.first.color.topic, reliable=reliable, on_status=on_status)
         with NodeProcess(_ros_arguments(config, topics, out), environment, log) as process:
             if not heard.wait(lambda: heard.status, process.check, _LOADING_S):
                 raise RuntimeError(f"the node said nothing within {_LOADING_S:.0f} s: see {log}")
@@ -119,8 +119,9 @@ def _ros_arguments(config: Config, topics: BagTopics, out: Path) -> list[str]:
     parameters = {"/**": {"ros__parameters": {"use_sim_time": True, **dataclasses.asdict(config)}}}
     path = out / PARAMETERS
     path.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-    color = "color/image_raw/compressed" if config.node.image_transport == "compressed" else "color/image_raw"
-    inputs = {color: topics.color, "color/camera_info": topics.camera_info, "depth/image_raw": topics.depth}
+    camera, transport = topics.first, {"color": config.node.image_transport, "depth": config.node.depth_transport}
+    color, depth = (f"{kind}/image_raw" + f"/{how}" * (how != "raw") for kind, how in transport.items())
+    inputs = {color: camera.color, "color/camera_info": camera.camera_info, depth: camera.depth}
     if topics.pose:
         inputs[topics.pose_source] = topics.pose
     remaps = [f"{name}:={connection.topic}" for name, connection in inputs.items()]

@@ -80,8 +80,9 @@ class Services:
         return "paused: images are dropped until ~/resume"
 
     async def _resume(self, parts: Configured, request: Any, response: Any) -> str:
-        if not parts.mapping.paused:
+        if not parts.mapping.paused and not parts.mapping.state.paused:
             return "was not paused"
+        await self._between_frames(parts.worker, parts.mapping.resume)
         self._host.set_paused(False)
         return "resumed"
 

@@ -63,7 +63,7 @@ class Tally:
         reasons = sorted(drops)
         if inputs is None:
             state = MapperStatus.INACTIVE
-        elif self._worker.refusal:
+        elif self._worker.refusal or latest.paused:
             state = MapperStatus.PAUSED
         else:
             state = MapperStatus.MAPPING if latest.processed else MapperStatus.WAITING
@@ -85,4 +85,4 @@ def _counts(inputs: FrameInput | None) -> tuple[int, Counter[str], int]:
     """Colour images that an input received, what it dropped by reason, and how many images wait in it."""
     if inputs is None:
         return 0, Counter(), 0
-    return inputs.topics["color"].received, inputs.assembler.drops, inputs.assembler.waiting
+    return inputs.images_received, inputs.assembler.drops, inputs.assembler.waiting

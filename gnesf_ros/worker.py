@@ -34,7 +34,8 @@ class Mark(NamedTuple):
 class Worker:
     """Processes frames in a thread of its own, so that inference never blocks a callback.
 
-    With ``newest`` one frame waits and a newer one takes its place (counted as ``superseded``); with ``all``
+    With ``newest`` one frame of each camera waits and a newer one of the same camera takes its place (counted as
+    ``superseded``), the camera whose frame waits longest being next; with ``all``
     up to `max_queue` wait and further ones are dropped (``queue_full``). A frame that fails is counted and the
     next one is taken: nothing that a frame does ends the thread. What else needs the map is run by `call`,
     between frames.
@@ -66,7 +67,7 @@ class Worker:
         self._alive = alive
         self._process, self._idle, self._finished, self._logger = process, idle, finished, logger
         self._newest_only = queue == "newest"
-        self._capacity = 1 if self._newest_only else max_queue
+        self._capacity = max_queue
         self._waiting: deque[Frame] = deque()
         self._calls: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._busy, self._since_s = False, 0.0
@@ -103,13 +104,12 @@ class Worker:
             if self._refusal:
                 self._count(self._refusal, _REFUSALS[self._refusal])
                 return
-            if len(self._waiting) >= self._capacity:
-                if not self._newest_only:
-                    text = f"{self._capacity} frames wait already: play slower, or raise node.max_queue"
-                    self._count("queue_full", text)
-                    return
-                self._waiting.clear()
-                self._count("superseded", "a newer frame came while the mapper was busy")
+            if self._newest_only and self._superseded(frame):
+                return
+            if not self._newest_only and len(self._waiting) >= self._capacity:
+                text = f"{self._capacity} frames wait already: play slower, or raise node.max_queue"
+                self._count("queue_full", text)
+                return
             self._waiting.append(frame)
             self._changed.notify()
 
@@ -168,6 +168,15 @@ class Worker:
         """Frames that never got into the map, by reason, and the latest message of each reason."""
         with self._changed:
             return Counter(self._drops), dict(self._last_message)
+
+    def _superseded(self, frame: Frame) -> bool:
+        """Whether a frame of this camera waited; the newer one took its place, and its turn."""
+        for i, waiting in enumerate(self._waiting):
+            if waiting.source == frame.source:
+                self._waiting[i] = frame
+                self._count("superseded", "a newer frame came while the mapper was busy")
+                return True
+        return False
 
     def _run(self) -> None:
         while True:

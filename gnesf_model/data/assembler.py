@@ -10,18 +10,18 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from gnesf_model.config import InputConfig
-from gnesf_model.data.depth_buffer import DepthBuffer
+from gnesf_model.data.camera_info import CameraInfos
+from gnesf_model.data.depth_buffer import DepthImage
+from gnesf_model.data.depth_input import DepthInput, DepthUse
 from gnesf_model.data.pose_chain import PoseChain
+from gnesf_model.data.pose_jumps import PoseJumps
 from gnesf_model.data.rectify import Rectifier
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.trajectory import CLOCK_JUMP_NS, NotReady
-
-DepthUse = Literal["required", "optional", "none"]
 
 
 @dataclass
@@ -35,35 +35,40 @@ class _Waiting:
 
 
 class FrameAssembler:
-    """Pairs colour with depth, interpolates the pose, and counts whatever cannot become a frame.
+    """Pairs one camera's colour with depth, interpolates the pose, and counts whatever cannot become a frame.
 
     Args:
         config: tolerances, waiting times, frames.
         depth: ``required`` (a frame without depth is dropped), ``optional`` (it is yielded without), ``none``
             (depth is not used).
         max_waiting_mb: images that wait may take this much; further ones are dropped (``queue_full``).
+        source: the camera's name in its frames.
 
     Attributes:
-        received: messages by kind: color, depth, camera_info, pose, tf, tf_static.
+        received: messages by kind: color, depth, camera_info, depth_info, pose, tf, tf_static.
         drops: frames and messages that were dropped, by reason.
-        last_message: by reason, the text of its latest drop.
+        notices: what is no drop and yet worth a warning, by reason: pose_jumped.
+        last_message: by reason, the text of its latest drop or notice.
         clock_jumps: how often the clock or the stamps of colour, depth or pose stepped back and all buffers
             were cleared. A transform whose stamps step back starts over by itself.
-        rectifier: the latest camera info; None before the first.
     """
 
-    def __init__(self, config: InputConfig, depth: DepthUse = "required", max_waiting_mb: float = 512.0) -> None:
+    def __init__(
+        self, config: InputConfig, depth: DepthUse = "required", max_waiting_mb: float = 512.0, source: str = ""
+    ) -> None:
         self.received: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
+        self.notices: Counter[str] = Counter()
         self.last_message: dict[str, str] = {}
         self.clock_jumps = 0
-        self.rectifier: Rectifier | None = None
-        self._depth_use = depth
+        self._source = source
         self._wait_ns = round(config.pose_wait_s * 1e9)
         self._max_waiting_bytes = max_waiting_mb * 1e6
         self._chain = PoseChain(config)
+        self._jumps = PoseJumps(config.pose_jump_m)
+        self._infos = CameraInfos()
         self._waiting: list[_Waiting] = []
-        self._depths = DepthBuffer(round(config.sync_tolerance_s * 1e9))
+        self._depths = DepthInput(config, depth)
         self._newest: dict[str, int] = {}
         self._decided_ns: int | None = None
         """Stamp of the latest colour image that became a frame or was dropped."""
@@ -72,7 +77,7 @@ class FrameAssembler:
 
     @property
     def pose_source(self) -> str | None:
-        """``pose``, ``odom`` or ``tf``; None while it is not known."""
+        """One of `POSE_SOURCES`; None while it is not known."""
         return self._chain.source
 
     @property
@@ -81,7 +86,7 @@ class FrameAssembler:
         return len(self._waiting)
 
     def use_pose_source(self, name: str) -> None:
-        """Settle pose_source auto: take poses from ``pose``, ``odom`` or ``tf``.
+        """Settle pose_source auto: take poses from one of `POSE_SOURCES`.
 
         Raises:
             ValueError: no such source, or it does not go with the configuration.
@@ -102,24 +107,32 @@ class FrameAssembler:
         elif self._has_room(rgb):
             self._waiting.insert(at, _Waiting(stamp_ns, frame_id, rgb))
 
-    def add_depth(self, stamp_ns: int, frame_id: str, depth: np.ndarray) -> None:
+    def add_depth(self, stamp_ns: int, frame_id: str, depth: np.ndarray, rectified: bool = False) -> None:
         """A depth image, (H, W) float32 metres with 0 = none, registered to the colour image."""
         self._arrived("depth", stamp_ns)
-        if self._depth_use == "none":
+        if self._depths.use == "none":
             return
         self._forget_old_depth()
         if not self._has_room(depth):
             return
         try:
-            self._depths.add(stamp_ns, frame_id, depth)
+            self._depths.add(DepthImage(stamp_ns, frame_id, depth, rectified))
         except FrameDropped as error:
             self.drop(error)
 
-    def add_camera_info(self, rectifier: Rectifier) -> None:
-        """The colour camera's intrinsics and distortion; the latest ones count."""
+    def add_camera_info(self, rectifier: Rectifier, stamp_ns: int = 0) -> None:
+        """The colour camera's intrinsics and distortion, true from `stamp_ns` on; 0: from now on."""
         self.received["camera_info"] += 1
-        if rectifier != self.rectifier:  # an equal one would have to compute its maps again
-            self.rectifier = rectifier
+        self._infos.add(stamp_ns, rectifier)
+
+    def add_depth_info(self, rectifier: Rectifier, stamp_ns: int = 0) -> None:
+        """Those of the depth camera: where there are any, depth with others than colour is refused."""
+        self.received["depth_info"] += 1
+        self._depths.add_info(stamp_ns, rectifier)
+
+    def rectifier(self, stamp_ns: int) -> Rectifier:
+        """What removed the distortion of a frame that the latest `poll` gave."""
+        return self._infos.at(stamp_ns, ended=True)
 
     def add_pose(self, stamp_ns: int, frame_id: str, child: str | None, pose: np.ndarray) -> None:
         """A pose message: `frame_T_child` (4, 4); `child` is None where the message names none."""
@@ -154,6 +167,8 @@ class FrameAssembler:
             if self._now_ns is not None and now_ns < self._now_ns - CLOCK_JUMP_NS:
                 self._start_over()
             self._now_ns = now_ns
+        if self._decided_ns is not None:
+            self._infos.forget_before(self._decided_ns)
         frames = []
         while self._waiting:
             head = self._waiting[0]
@@ -168,6 +183,7 @@ class FrameAssembler:
             except FrameDropped as error:
                 self.drop(error)
             self._decided_ns = self._waiting.pop(0).stamp_ns
+            self._infos.decided(self._decided_ns)
         if not self._waiting:
             self._waiting_for = ""
         return frames
@@ -177,61 +193,50 @@ class FrameAssembler:
         lacking = []
         if not self.received["color"]:
             lacking.append("no colour image yet")
-        if self.rectifier is None:
+        if not self._infos:
             lacking.append("no usable camera info yet")
-        if self._depth_use == "required" and not self.received["depth"]:
+        if self._depths.use == "required" and not self.received["depth"]:
             lacking.append("no depth image yet")
         if self.pose_source is None:
             lacking.append("no pose, odom or tf message yet")
         elif not self.received["tf" if self.pose_source == "tf" else "pose"]:
             lacking.append(f"no {self.pose_source} message yet")
-        if self._waiting_for and self.rectifier is not None:
+        if self._waiting_for and self._infos:
             lacking.append(self._waiting_for)
         return lacking
 
     def _assemble(self, image: _Waiting, ended: bool) -> Frame:
         """The frame of a waiting image; raises `NotReady` for what is missing."""
-        if self.rectifier is None:
-            raise NotReady("no_camera_info", "no usable camera info received yet")
-        depth = self._depth_for(image, ended)
+        stamp_ns, frame_id = image.stamp_ns, image.frame_id
+        rectifier = self._infos.at(stamp_ns, ended)
+        paired = self._depths.of(stamp_ns, frame_id, rectifier, self._chain.tree, ended)
+        # Poses come last, so that nothing is computed for an image that still waits.
+        pose = self._chain.at(stamp_ns, frame_id)
+        apart = paired is not None and paired.stamp_ns != stamp_ns
+        depth_pose = self._chain.at(paired.stamp_ns, frame_id) if apart else None
+        self._count_jump(stamp_ns, pose)
         return Frame(
-            stamp_ns=image.stamp_ns,
-            rgb=self.rectifier.color(image.rgb),
-            camera=self.rectifier.camera,
-            world_T_cam=self._chain.at(image.stamp_ns, image.frame_id),
-            depth=None if depth is None else self.rectifier.depth(depth),
+            stamp_ns=stamp_ns,
+            rgb=rectifier.color(image.rgb),
+            camera=rectifier.camera,
+            world_T_cam=pose,
+            depth=None if paired is None else paired.rectified(),
+            depth_stamp_ns=paired.stamp_ns if apart else None,
+            world_T_depth=depth_pose,
+            source=self._source,
+            frame_id=frame_id,
+            angular_rate_deg_s=self._chain.angular_rate(stamp_ns, frame_id, pose),
+            pose_jumps=self._jumps.count,
         )
 
-    def _depth_for(self, image: _Waiting, ended: bool) -> np.ndarray | None:
-        """Depth of a waiting image; None where it is not used, or optional and not there."""
-        if self._depth_use == "none":
-            return None
-        try:
-            frame_id, depth = self._depths.at(image.stamp_ns, ended)
-        except NotReady:
-            raise
-        except FrameDropped:
-            if self._depth_use == "optional":
-                return None
-            raise
-        self._check_registered(image, frame_id)
-        return depth
-
-    def _check_registered(self, image: _Waiting, depth_frame: str) -> None:
-        """Refuse depth of another optical frame: its pixels are not those of the colour image."""
-        color_frame = image.frame_id
-        if not depth_frame or depth_frame.lstrip("/") == color_frame.lstrip("/"):
+    def _count_jump(self, stamp_ns: int, pose: np.ndarray) -> None:
+        if not self._jumps.jumped(stamp_ns, pose):
             return
-        try:
-            offset = self._chain.tree.lookup(color_frame, depth_frame, image.stamp_ns)
-        except NotReady:
-            offset = None
-        if offset is None or not np.allclose(offset, np.eye(4), atol=1e-6):
-            raise FrameDropped(
-                "depth_not_registered",
-                f"depth is in the frame {depth_frame!r} and colour in {color_frame!r}: use depth registered to "
-                "colour (e.g. align_depth.enable:=true, or depth_image_proc/register)",
-            )
+        self.notices["pose_jumped"] += 1
+        self.last_message["pose_jumped"] = (
+            f"the camera jumped by {self._jumps.last_m:.2f} m from one image to the next (loop closure, "
+            "relocalisation): the map does not deform, input.on_pose_jump says what becomes of it"
+        )
 
     def _waited(self, image: _Waiting, now_ns: int | None) -> bool:
         """Whether `image` has waited long enough, by the newest stamp or by the caller's clock."""
@@ -261,6 +266,8 @@ class FrameAssembler:
             self.drop(FrameDropped("clock_jump", "stamps stepped back: buffers were cleared"))
         self._waiting.clear()
         self._depths.reset()
+        self._infos.reset()
+        self._jumps.start_over()
         self._newest.clear()
         self._chain.reset(now_ns)
         self._decided_ns = self._now_ns = None

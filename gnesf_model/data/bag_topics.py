@@ -17,9 +17,14 @@ logger = logging.getLogger(__name__)
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-ODOMETRY = "nav_msgs/msg/Odometry"
 TF = "tf2_msgs/msg/TFMessage"
-POSES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped")
+POSE_TYPES = {
+    "pose": "geometry_msgs/msg/PoseStamped",
+    "pose_with_covariance": "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "transform": "geometry_msgs/msg/TransformStamped",
+    "odom": "nav_msgs/msg/Odometry",
+}
+"""By pose source, in the order in which ``auto`` looks for them."""
 
 MIN_POSES_PER_IMAGE = 0.1
 """A pose topic with fewer messages is no trajectory (a goal, an initial pose) and is not found by itself."""
@@ -29,33 +34,59 @@ FirstMessage = Callable[[Connection], Any]
 
 
 @dataclass(frozen=True)
-class BagTopics:
-    """The topics that make frames; `depth` and `pose` are None where there is none."""
+class CameraTopics:
+    """The topics of one camera; `depth` and `depth_info` are None where there is none."""
 
     color: Connection
     camera_info: Connection
     depth: Connection | None
+    depth_info: Connection | None
+
+    def all(self) -> list[Connection]:
+        """Those that there are."""
+        return [c for c in (self.color, self.camera_info, self.depth, self.depth_info) if c]
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """The topics that make frames; `pose` is None where TF is the source."""
+
+    cameras: dict[str, CameraTopics]
+    """By the camera's name; one without a name where the configuration names none."""
     pose: Connection | None
     pose_source: str
-    """``pose``, ``odom`` or ``tf``."""
+    """One of `POSE_SOURCES`."""
     tf: tuple[Connection, ...]
 
     @property
-    def rectified(self) -> bool:
-        """Whether the colour images are rectified already, which ROS says in the topic's name."""
-        return "image_rect" in self.color.topic
+    def first(self) -> CameraTopics:
+        """Those of the only camera, or of the first."""
+        return next(iter(self.cameras.values()))
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether every camera has depth."""
+        return all(camera.depth for camera in self.cameras.values())
+
+    @property
+    def images(self) -> int:
+        """Colour images of all cameras."""
+        return sum(camera.color.msgcount for camera in self.cameras.values())
 
     def names(self) -> set[str]:
         """Every topic that is read."""
-        return {c.topic for c in (self.color, self.camera_info, self.depth, self.pose, *self.tf) if c}
+        cameras = [c for camera in self.cameras.values() for c in camera.all()]
+        return {c.topic for c in (*cameras, self.pose, *self.tf) if c}
 
     def describe(self) -> str:
         """One line for logs."""
+        parts = []
+        for name, camera in self.cameras.items():
+            depth = camera.depth.topic if camera.depth else "none"
+            text = f"colour {camera.color.topic}, camera info {camera.camera_info.topic}, depth {depth}"
+            parts.append(f"{name}: {text}" if name else text)
         pose = self.pose.topic if self.pose else "/tf"
-        depth = self.depth.topic if self.depth else "none"
-        return (
-            f"colour {self.color.topic}, camera info {self.camera_info.topic}, depth {depth}, {self.pose_source} {pose}"
-        )
+        return ", ".join([*parts, f"{self.pose_source} {pose}"])
 
 
 def choose_topics(connections: list[Connection], config: InputConfig, first_message: FirstMessage) -> BagTopics:
@@ -63,27 +94,34 @@ def choose_topics(connections: list[Connection], config: InputConfig, first_mess
 
     Of several colour topics one with a camera info beside it is preferred, then one named color or rgb,
     raw over compressed, and the first by name. Of several depth topics one in the colour image's frame,
-    then one named aligned or registered. Of several pose topics the one with most messages.
+    then one named aligned or registered, and raw over compressed. Of several pose topics the one with most
+    messages. Of several cameras each has the topics with its name between slashes.
 
     Raises:
         ValueError: a named topic is not there, or nothing fits; the text lists topics and types.
     """
-    choice = _Choice(connections, config, first_message)
-    color = choice.color()
-    pose, source = choice.pose(color)
-    return BagTopics(
-        color,
-        choice.camera_info(color),
-        choice.depth(color),
-        pose,
-        source,
-        tuple(c for c in choice.connections if c.msgtype == TF),
-    )
+    cameras = {}
+    for name in config.cameras or [""]:
+        own = [c for c in connections if not name or f"/{name}/" in c.topic]
+        choice = _Choice(own, config, first_message, connections)
+        color = choice.color()
+        depth = choice.depth(color)
+        cameras[name] = CameraTopics(color, choice.camera_info(color), depth, choice.beside(depth) if depth else None)
+    choice = _Choice(connections, config, first_message, connections)
+    pose, source = choice.pose(next(iter(cameras.values())).color)
+    return BagTopics(cameras, pose, source, tuple(c for c in choice.connections if c.msgtype == TF))
 
 
 class _Choice:
-    def __init__(self, connections: list[Connection], config: InputConfig, first_message: FirstMessage) -> None:
+    def __init__(
+        self,
+        connections: list[Connection],
+        config: InputConfig,
+        first_message: FirstMessage,
+        everything: list[Connection],
+    ) -> None:
         self.connections = sorted(connections, key=lambda c: c.topic)
+        self._everything = sorted(everything, key=lambda c: c.topic)
         self._config = config
         self._first_message = first_message
 
@@ -91,19 +129,19 @@ class _Choice:
         if self._config.color_topic:
             return self._named("color_topic", (IMAGE, COMPRESSED))
         found = [c for c in self._of_type(IMAGE) if self._encoding(c) in COLOR_ENCODINGS]
-        found += [c for c in self._of_type(COMPRESSED) if "compressedDepth" not in self._format(c)]
+        found += [c for c in self._of_type(COMPRESSED) if not is_depth_format(self._format(c))]
 
         def rank(c: Connection) -> tuple:
             named = any(word in c.topic for word in ("color", "rgb"))
             gray = c.msgtype == IMAGE and self._encoding(c) in ("mono8", "8UC1")
-            return (self._beside(c) is None, not named, gray, c.msgtype == COMPRESSED, c.topic)
+            return (self.beside(c) is None, not named, gray, c.msgtype == COMPRESSED, c.topic)
 
         return self._best("colour image", sorted(found, key=rank), "color_topic")
 
     def camera_info(self, color: Connection) -> Connection:
         if self._config.camera_info_topic:
             return self._named("camera_info_topic", (CAMERA_INFO,))
-        beside = self._beside(color)
+        beside = self.beside(color)
         if beside is not None:
             return beside
         infos = self._of_type(CAMERA_INFO)
@@ -116,8 +154,9 @@ class _Choice:
 
     def depth(self, color: Connection) -> Connection | None:
         if self._config.depth_topic:
-            return self._named("depth_topic", (IMAGE,))
+            return self._named("depth_topic", (IMAGE, COMPRESSED))
         found = [c for c in self._of_type(IMAGE) if self._encoding(c) in DEPTH_ENCODINGS]
+        found += [c for c in self._of_type(COMPRESSED) if is_depth_format(self._format(c))]
         if not found:
             return None
         color_frame = self._first_message(color).header.frame_id
@@ -125,22 +164,21 @@ class _Choice:
         def rank(c: Connection) -> tuple:
             same = self._first_message(c).header.frame_id == color_frame
             named = any(word in c.topic for word in ("aligned", "registered"))
-            return (not same, not named, c.topic)
+            return (not same, not named, c.msgtype == COMPRESSED, c.topic)
 
         return self._best("depth image", sorted(found, key=rank), "depth_topic")
 
     def pose(self, color: Connection) -> tuple[Connection | None, str]:
         """Topic and source; the topic is None when TF is the source."""
-        kinds = {"pose": POSES, "odom": (ODOMETRY,)}
         wished = self._config.pose_source
         if self._config.pose_topic and wished != "tf":
-            types = kinds.get(wished, (*POSES, ODOMETRY))
-            topic = self._named("pose_topic", types)
-            return topic, "odom" if topic.msgtype == ODOMETRY else "pose"
-        for source, types in kinds.items():
+            types = POSE_TYPES if wished == "auto" else {wished: POSE_TYPES[wished]}
+            topic = self._named("pose_topic", tuple(types.values()))
+            return topic, next(source for source, kind in types.items() if kind == topic.msgtype)
+        for source, kind in POSE_TYPES.items():
             if wished not in ("auto", source):
                 continue
-            found = [c for c in self.connections if c.msgtype in types]
+            found = self._of_type(kind)
             if wished == "auto":
                 found = [c for c in found if c.msgcount >= MIN_POSES_PER_IMAGE * color.msgcount]
             if found or wished == source:
@@ -148,7 +186,10 @@ class _Choice:
                 return self._best(source, ranked, "pose_topic"), source
         if self._of_type(TF):
             return None, "tf"
-        raise ValueError(f"the bag holds no pose: expected PoseStamped, Odometry or /tf. {self._listing()}")
+        raise ValueError(
+            "the bag holds no pose: expected PoseStamped, PoseWithCovarianceStamped, TransformStamped, Odometry or "
+            f"/tf. {self._listing()}"
+        )
 
     def _of_type(self, msgtype: str) -> list[Connection]:
         return [c for c in self.connections if c.msgtype == msgtype]
@@ -159,10 +200,10 @@ class _Choice:
     def _format(self, compressed: Connection) -> str:
         return getattr(self._first_message(compressed), "format", "")
 
-    def _beside(self, color: Connection) -> Connection | None:
+    def beside(self, image: Connection) -> Connection | None:
         """The camera info in the namespace of an image topic."""
-        image = color.topic.removesuffix("/compressed")
-        wanted = image.rsplit("/", 1)[0] + "/camera_info"
+        raw = image.topic.removesuffix("/compressed").removesuffix("/compressedDepth")
+        wanted = raw.rsplit("/", 1)[0] + "/camera_info"
         return next((c for c in self._of_type(CAMERA_INFO) if c.topic == wanted), None)
 
     def _named(self, setting: str, types: tuple[str, ...]) -> Connection:
@@ -186,5 +227,10 @@ class _Choice:
         return ranked[0]
 
     def _listing(self) -> str:
-        topics = ", ".join(f"{c.topic} ({c.msgtype}, {c.msgcount})" for c in self.connections)
+        topics = ", ".join(f"{c.topic} ({c.msgtype}, {c.msgcount})" for c in self._everything)
         return f"The bag holds: {topics or 'no message'}"
+
+
+def is_depth_format(form: str) -> bool:
+    """Whether the format of a compressed image says that it is depth."""
+    return "compressedDepth" in form or form.startswith(("16UC1", "32FC1", "mono16"))

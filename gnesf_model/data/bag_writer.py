@@ -69,7 +69,7 @@ def write_bag(
 
     Raises:
         FileExistsError: `out_dir` is there already.
-        ValueError: the source gave no frame, or labels are asked for and it has none.
+        ValueError: the source gave no frame, or several cameras, or labels are asked for and it has none.
     """
     out_dir = Path(out_dir).expanduser()
     if out_dir.exists():
@@ -89,6 +89,11 @@ def write_bag(
         bag = _BagWriter(writer, depth_encoding, body_T_camera)
         bag.write_static(first.stamp_ns)
         for frame in chain([first], frames):
+            if frame.source != first.source:
+                raise ValueError(
+                    f"{source.name} has the cameras {first.source!r} and {frame.source!r}, a bag that is written has "
+                    "one: leave one in input.cameras"
+                )
             bag.write_frame(frame)
             if labels and frame.labels is not None:
                 labels.write(frame)
@@ -118,6 +123,8 @@ class _BagWriter(TopicWriter):
         super().__init__(writer, TOPICS, jazzy_types())
         self._depth_encoding = depth_encoding
         self._body_T_camera = body_T_camera
+        self._depth_ns: int | None = None
+        """Stamp of the latest depth image."""
 
     def write_static(self, stamp_ns: int) -> None:
         body_T_link = self._body_T_camera @ invert(LINK_T_OPTICAL)
@@ -128,7 +135,20 @@ class _BagWriter(TopicWriter):
         self.write("/tf_static", stamp_ns, transforms=edges)
 
     def write_frame(self, frame: Frame) -> None:
-        t, world_T_cam = frame.stamp_ns, frame.world_T_cam
+        t = frame.stamp_ns
+        poses = {t: frame.world_T_cam}
+        if frame.world_T_depth is not None:
+            poses[frame.depth_stamp_ns] = frame.world_T_depth
+        for stamp_ns, pose in sorted(poses.items()):
+            self._write_pose(stamp_ns, pose)
+        self.write("/camera/color/camera_info", t, **self.camera_info(t, frame.camera))
+        depth_ns = t if frame.depth_stamp_ns is None else frame.depth_stamp_ns
+        if frame.depth is not None and depth_ns != self._depth_ns:  # one depth may serve two colour images
+            self.write_image("/camera/depth/image_raw", depth_ns, *self._encoded(frame.depth))
+            self._depth_ns = depth_ns
+        self.write_image("/camera/color/image_raw", t, "rgb8", frame.rgb)
+
+    def _write_pose(self, t: int, world_T_cam: np.ndarray) -> None:
         world_T_body = world_T_cam @ invert(self._body_T_camera)
         self.write("/tf", t, transforms=[self.transform(t, WORLD, BODY, world_T_body)])
         self.write(
@@ -140,10 +160,6 @@ class _BagWriter(TopicWriter):
             twist=self.make(_TWIST_COV, twist=self._no_twist(), covariance=np.zeros(36)),
         )
         self.write("/pose", t, header=self.header(t, WORLD), pose=self.pose(world_T_cam))
-        self.write("/camera/color/camera_info", t, **self.camera_info(t, frame.camera))
-        if frame.depth is not None:
-            self.write_image("/camera/depth/image_raw", t, *self._encoded(frame.depth))
-        self.write_image("/camera/color/image_raw", t, "rgb8", frame.rgb)
 
     def _encoded(self, depth: np.ndarray) -> tuple[str, np.ndarray]:
         if self._depth_encoding != "32FC1":

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import bisect
+from typing import NamedTuple
 
 import numpy as np
 
 from gnesf_model.frame import FrameDropped
 from gnesf_model.trajectory import NotReady
+
+
+class DepthImage(NamedTuple):
+    """(H, W) float32 metres as received, taken in the optical frame `frame_id`; `rectified`: without distortion."""
+
+    stamp_ns: int
+    frame_id: str
+    depth: np.ndarray
+    rectified: bool
 
 
 class DepthBuffer:
@@ -20,12 +30,12 @@ class DepthBuffer:
     def __init__(self, tolerance_ns: int) -> None:
         self._tolerance_ns = tolerance_ns
         self._stamps: list[int] = []
-        self._images: list[tuple[str, np.ndarray]] = []
+        self._images: list[DepthImage] = []
 
     @property
     def nbytes(self) -> int:
         """Memory of the images."""
-        return sum(depth.nbytes for _, depth in self._images)
+        return sum(image.depth.nbytes for image in self._images)
 
     def reset(self) -> None:
         """Forget every image."""
@@ -37,20 +47,20 @@ class DepthBuffer:
         expired = bisect.bisect_left(self._stamps, stamp_ns - self._tolerance_ns)
         del self._stamps[:expired], self._images[:expired]
 
-    def add(self, stamp_ns: int, frame_id: str, depth: np.ndarray) -> None:
-        """Remember an (H, W) image taken in the optical frame `frame_id`.
+    def add(self, image: DepthImage) -> None:
+        """Remember an image.
 
         Raises:
             FrameDropped: (``duplicate_stamp``) there is one with this stamp.
         """
-        at = bisect.bisect_left(self._stamps, stamp_ns)
-        if at < len(self._stamps) and self._stamps[at] == stamp_ns:
-            raise FrameDropped("duplicate_stamp", f"a second depth has the stamp {stamp_ns} ns")
-        self._stamps.insert(at, stamp_ns)
-        self._images.insert(at, (frame_id, depth))
+        at = bisect.bisect_left(self._stamps, image.stamp_ns)
+        if at < len(self._stamps) and self._stamps[at] == image.stamp_ns:
+            raise FrameDropped("duplicate_stamp", f"a second depth has the stamp {image.stamp_ns} ns")
+        self._stamps.insert(at, image.stamp_ns)
+        self._images.insert(at, image)
 
-    def at(self, stamp_ns: int, ended: bool) -> tuple[str, np.ndarray]:
-        """Frame and image with the stamp nearest to that of a colour image.
+    def at(self, stamp_ns: int, ended: bool) -> DepthImage:
+        """The image with the stamp nearest to that of a colour image.
 
         Args:
             stamp_ns: stamp of the colour image.

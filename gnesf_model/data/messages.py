@@ -11,12 +11,19 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from gnesf_model.data.encoded import decode_rgb
-from gnesf_model.data.rectify import Rectifier
-from gnesf_model.frame import MAX_IMAGE_SIDE_PX, Camera, FrameDropped, clean_depth
+from gnesf_model.data.compressed_depth import decode_compressed_depth, decode_depth_png
+from gnesf_model.data.encoded import decode_bytes
+from gnesf_model.frame import MAX_IMAGE_SIDE_PX, FrameDropped, clean_depth
 from gnesf_model.geometry import pose_from_quaternion
 from gnesf_model.transforms import clean_frame_id
 
+# ROS names the four colours of the first two rows, OpenCV those of the second row's second and third column.
+_BAYER_TO_RGB = {
+    "bayer_rggb8": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
+}
 _TO_RGB = {
     "rgb8": (3, None),
     "bgr8": (3, cv2.COLOR_BGR2RGB),
@@ -25,8 +32,15 @@ _TO_RGB = {
     "bgra8": (4, cv2.COLOR_BGRA2RGB),
     "mono8": (1, cv2.COLOR_GRAY2RGB),
     "8UC1": (1, cv2.COLOR_GRAY2RGB),
+    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),  # the older name of uyvy
+    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),  # the older name of yuyv
+    **{encoding: (1, conversion) for encoding, conversion in _BAYER_TO_RGB.items()},
 }
 COLOR_ENCODINGS = tuple(_TO_RGB)
+COMPRESSED_COLOR = ("jpeg", "png")
+COMPRESSED_DEPTH = ("compressedDepth png", "compressedDepth rvl", "png of 16 bits")
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 
 
@@ -64,19 +78,24 @@ def decode_image(msg: Any) -> np.ndarray:
     channels, conversion = _TO_RGB[msg.encoding]
     pixels = _pixels(msg, np.dtype(np.uint8), channels)
     if conversion is not None:
-        return cv2.cvtColor(np.ascontiguousarray(pixels), conversion)
+        return _converted(np.ascontiguousarray(pixels), conversion, msg.encoding)
     return np.require(pixels, requirements=["C", "W"])  # torch warns of arrays that cannot be written
 
 
 def decode_compressed(msg: Any) -> np.ndarray:
     """sensor_msgs/CompressedImage with a JPEG or PNG inside as (H, W, 3) uint8 RGB.
 
+    image_transport compresses the mosaic of a bayer camera as a gray image and names the pattern in `format`.
+
     Raises:
         FrameDropped: ``encoding`` (compressed depth) or ``unreadable_image``.
     """
     if "compressedDepth" in msg.format:
-        raise _unknown_encoding("compressed colour", msg.format, ("jpeg", "png"))
-    return decode_rgb(msg.data)
+        raise _unknown_encoding("compressed colour", msg.format, COMPRESSED_COLOR)
+    pattern = msg.format.split(";")[0].strip()
+    if pattern in _BAYER_TO_RGB:
+        return _converted(decode_bytes(msg.data, cv2.IMREAD_GRAYSCALE), _BAYER_TO_RGB[pattern], pattern)
+    return cv2.cvtColor(decode_bytes(msg.data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def decode_depth(msg: Any, depth_unit_m: float = 0.001) -> np.ndarray:
@@ -97,30 +116,33 @@ def decode_depth(msg: Any, depth_unit_m: float = 0.001) -> np.ndarray:
     return clean_depth(_pixels(msg, np.dtype(f"{order}u2"), 1), depth_unit_m)
 
 
-def decode_camera_info(msg: Any, rectified: bool = False) -> Rectifier:
-    """sensor_msgs/CameraInfo as what turns its images into those of a pinhole camera.
+def decode_depth_compressed(msg: Any, depth_unit_m: float = 0.001) -> np.ndarray:
+    """sensor_msgs/CompressedImage of depth as (H, W) float32 metres, 0 where there is no measurement.
 
     Args:
-        msg: K and D describe the raw image, P the rectified one.
-        rectified: the images come from an ``image_rect`` topic: P counts, and there is no distortion.
+        msg: what image_transport's plugin compressedDepth sends (PNG or RVL of 16UC1 or 32FC1), or a PNG of
+            16 bits, as its plugin compressed sends 16UC1.
+        depth_unit_m: metres per unit of an integer depth.
 
     Raises:
-        FrameDropped: (``bad_camera_info``) K of zeros, unknown distortion model, not finite.
+        FrameDropped: ``encoding`` (the message lists what is accepted) or ``unreadable_image``.
     """
-    K = np.asarray(msg.k, dtype=np.float64).reshape(3, 3)
-    if not rectified:
-        camera = Camera.from_matrix(K, int(msg.width), int(msg.height))
-        return Rectifier(camera, msg.distortion_model, tuple(float(d) for d in msg.d))
-    P = np.asarray(msg.p, dtype=np.float64).reshape(3, 4)[:, :3]
-    return Rectifier(Camera.from_matrix(P if P.any() else K, int(msg.width), int(msg.height)))
+    if "compressedDepth" in msg.format:
+        return decode_compressed_depth(msg.data, msg.format, depth_unit_m)
+    if "jpeg" in msg.format or "jpg" in msg.format:
+        raise _unknown_encoding("compressed depth", msg.format, COMPRESSED_DEPTH)
+    return clean_depth(decode_depth_png(msg.data), depth_unit_m)
 
 
 def decode_pose(msg: Any) -> StampedPose:
-    """geometry_msgs/PoseStamped, PoseWithCovarianceStamped or nav_msgs/Odometry.
+    """geometry_msgs/PoseStamped, PoseWithCovarianceStamped or TransformStamped, or nav_msgs/Odometry.
 
     Raises:
         FrameDropped: (``bad_pose``) not finite, or not a unit quaternion.
     """
+    if hasattr(msg, "transform"):
+        edge = decode_transform(msg)
+        return StampedPose(edge.stamp_ns, edge.parent, edge.child or None, edge.pose)
     pose = getattr(msg.pose, "pose", msg.pose)  # with covariance one level deeper
     child = getattr(msg, "child_frame_id", None)
     return StampedPose(
@@ -143,6 +165,17 @@ def decode_transform(item: Any) -> StampedTransform:
         clean_frame_id(item.child_frame_id),
         _rigid(item.transform.translation, item.transform.rotation),
     )
+
+
+def _converted(pixels: np.ndarray, conversion: int, encoding: str) -> np.ndarray:
+    """`cv2.cvtColor`, which refuses sizes that an encoding cannot have: odd widths of YUV, a single row of bayer."""
+    try:
+        return cv2.cvtColor(pixels, conversion)
+    except cv2.error as error:
+        text = (
+            f"{encoding} image of {pixels.shape[1]}x{pixels.shape[0]} pixels has a size that this encoding cannot have"
+        )
+        raise FrameDropped("bad_image", f"{text}: check the driver") from error
 
 
 def _rigid(t: Any, q: Any) -> np.ndarray:

@@ -7,18 +7,24 @@ The pose of an image is a chain of up to three links, each at the image's own st
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gnesf_model.config import InputConfig
 from gnesf_model.frame import FrameDropped
-from gnesf_model.geometry import pose_from_quaternion
+from gnesf_model.geometry import motion, pose_from_quaternion
 from gnesf_model.trajectory import NotReady, PoseBuffer
 from gnesf_model.transforms import TransformTree, clean_frame_id
 
 LINK_T_OPTICAL = np.array([[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 """From an optical frame (z forward) to body axes (x forward, z up) at the same place (REP-103)."""
 
-POSE_SOURCES = ("pose", "odom", "tf")
+POSE_SOURCES = ("pose", "pose_with_covariance", "transform", "odom", "tf")
+"""In the order in which ``auto`` looks for them."""
+
+_TURN_NS = 20_000_000
+"""The rate of turning is taken over so long: exposures are no longer, and the noise of 400 Hz poses evens out."""
 
 
 class PoseChain:
@@ -28,14 +34,15 @@ class PoseChain:
         config: frames, body_T_camera and the largest gap between poses.
 
     Attributes:
-        source: ``pose``, ``odom`` or ``tf``; None until `use` is called when the configuration says auto.
+        source: one of `POSE_SOURCES`; None until `use` is called when the configuration says auto.
     """
 
     def __init__(self, config: InputConfig) -> None:
         max_age_s = 5.0 + 2.0 * (config.pose_wait_s + config.max_pose_gap_s)
         self.source: str | None = None
-        self.tree = TransformTree(config.max_pose_gap_s, max_age_s)
-        self._poses = PoseBuffer(config.max_pose_gap_s, max_age_s)
+        max_jump_m = config.pose_jump_m or math.inf
+        self.tree = TransformTree(config.max_pose_gap_s, max_age_s, max_jump_m)
+        self._poses = PoseBuffer(config.max_pose_gap_s, max_age_s, max_jump_m=max_jump_m)
         self._frames: tuple[str, str | None] | None = None
         """Frame and child frame of the poses in the buffer."""
         self._global = clean_frame_id(config.global_frame)
@@ -51,7 +58,7 @@ class PoseChain:
             self.use(config.pose_source)
 
     def use(self, source: str) -> None:
-        """Take poses from ``pose``, ``odom`` or ``tf`` from now on.
+        """Take poses from one of `POSE_SOURCES` from now on.
 
         Raises:
             ValueError: no such source, or body_T_camera is set without the frame that it starts from.
@@ -90,7 +97,8 @@ class PoseChain:
         """`global_T_camera` (4, 4) of the optical frame `image_frame` at a stamp.
 
         Raises:
-            NotReady: ``no_pose`` (nothing around the stamp), ``no_extrinsics`` (nothing leads from the pose's
+            NotReady: ``no_pose`` (nothing around the stamp), ``pose_jump`` (the poses around it are too far apart
+                in space), ``no_extrinsics`` (nothing leads from the pose's
                 frame to the image's) or ``wrong_world_frame`` (nothing leads to the global frame).
         """
         image_frame = clean_frame_id(image_frame)
@@ -105,6 +113,14 @@ class PoseChain:
         global_T_frame = self._world(stamp_ns, frame)
         body_T_camera = self._extrinsics(stamp_ns, child, image_frame)
         return global_T_frame @ self._poses.at(stamp_ns) @ body_T_camera
+
+    def angular_rate(self, stamp_ns: int, image_frame: str, pose: np.ndarray) -> float | None:
+        """Degrees per second that the camera turned just before it was at `pose`; None where that is not known."""
+        try:
+            before = self.at(stamp_ns - _TURN_NS, image_frame)
+        except NotReady:
+            return None
+        return motion(before, pose)[1] / (_TURN_NS * 1e-9)
 
     def _from_tf(self, stamp_ns: int, image_frame: str) -> np.ndarray:
         if self._body_T_camera is None:

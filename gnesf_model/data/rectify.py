@@ -26,13 +26,14 @@ _WRONG_SIZE = {
 class Rectifier:
     """Images of a lens with distortion as its pinhole camera would see them.
 
-    The pinhole keeps the size and K of the distorted image. Where it looks past the distorted image,
-    colour becomes black and depth and labels "nothing". Without distortion images pass untouched.
+    The pinhole has the size of the distorted image. Where it looks past the distorted image, colour becomes
+    black and depth and labels "nothing". Without distortion images pass untouched.
 
     Attributes:
         camera: the pinhole camera of the rectified images.
         model: distortion model, one of `COEFFICIENTS`; empty without distortion.
         coefficients: distortion in OpenCV's order; empty without distortion.
+        raw: intrinsics of the distorted images; None: those of `camera`.
 
     Raises:
         FrameDropped: (``bad_camera_info``) unknown model, or coefficients that do not fit it.
@@ -41,6 +42,7 @@ class Rectifier:
     camera: Camera
     model: str = ""
     coefficients: tuple[float, ...] = ()
+    raw: Camera | None = None
 
     def __post_init__(self) -> None:
         values = np.asarray(self.coefficients, dtype=np.float64)
@@ -52,6 +54,7 @@ class Rectifier:
         if not values.any():
             object.__setattr__(self, "coefficients", ())
             object.__setattr__(self, "model", "")
+            object.__setattr__(self, "raw", None)
             return
         if self.model not in COEFFICIENTS:
             raise FrameDropped(
@@ -114,6 +117,6 @@ class Rectifier:
         make = cv2.initUndistortRectifyMap
         if self.model == FISHEYE:
             make = cv2.fisheye.initUndistortRectifyMap
-        K, D = self.camera.K, np.asarray(self.coefficients)
+        K, D = (self.raw or self.camera).K, np.asarray(self.coefficients)
         size = (self.camera.width, self.camera.height)
-        return make(K, D, np.eye(3), K, size, cv2.CV_32FC1)
+        return make(K, D, np.eye(3), self.camera.K, size, cv2.CV_32FC1)

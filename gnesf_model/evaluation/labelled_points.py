@@ -12,7 +12,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from gnesf_model.frame import Frame
-from gnesf_model.geometry import backproject
+from gnesf_model.geometry import backproject, invert, project, transform
 from gnesf_model.labels import UNKNOWN
 
 _BITS = 18
@@ -47,9 +47,11 @@ class PointCollector:
         """
         if frame.labels is None or frame.depth is None:
             return
-        use = (frame.labels != UNKNOWN) & (frame.depth > 0)
+        labels = _labels_of_depth(frame)
+        use = (labels != UNKNOWN) & (frame.depth > 0)
         points = backproject(torch.from_numpy(frame.depth), frame.camera).numpy()[use].astype(np.float64)
-        points = points @ frame.world_T_cam[:3, :3].T + frame.world_T_cam[:3, 3]
+        pose = frame.world_T_cam if frame.world_T_depth is None else frame.world_T_depth
+        points = points @ pose[:3, :3].T + pose[:3, 3]
         if self._origin_vox is None:
             self._origin_vox = np.floor(frame.world_T_cam[:3, 3] / self.voxel_size_m).astype(np.int64)
         voxels = np.floor(points / self.voxel_size_m).astype(np.int64) - self._origin_vox
@@ -61,7 +63,7 @@ class PointCollector:
             )
         voxels += _HALF
         key = (voxels[:, 0] << 2 * _BITS | voxels[:, 1] << _BITS | voxels[:, 2]) << 8
-        key |= frame.labels[use]
+        key |= labels[use]
         keys, sums = _merge(key, np.concatenate([points, np.ones((len(points), 1))], axis=1))
         self._keys.append(keys)
         self._sums.append(sums)
@@ -84,6 +86,20 @@ class PointCollector:
     def _merge_all(self) -> None:
         keys, sums = _merge(np.concatenate(self._keys), np.concatenate(self._sums))
         self._keys, self._sums, self._pending = [keys], [sums], 0
+
+
+def _labels_of_depth(frame: Frame) -> np.ndarray:
+    """(H, W) labels of the depth image's pixels, which is another than the colour image's where times differ."""
+    if frame.world_T_depth is None:
+        return frame.labels
+    color_T_depth = torch.from_numpy(invert(frame.world_T_cam) @ frame.world_T_depth).float()
+    points = transform(color_T_depth, backproject(torch.from_numpy(frame.depth), frame.camera))
+    pixels, z = project(points, frame.camera)
+    u, v = pixels.round().long().unbind(-1)
+    inside = (z > 0) & (u >= 0) & (v >= 0) & (u < frame.camera.width) & (v < frame.camera.height)
+    labels = np.full_like(frame.labels, UNKNOWN)
+    labels[inside.numpy()] = frame.labels[v[inside].numpy(), u[inside].numpy()]
+    return labels
 
 
 def load_labelled_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

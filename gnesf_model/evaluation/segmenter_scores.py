@@ -13,7 +13,8 @@ import numpy as np
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.confusion import Confusion
 from gnesf_model.labels import UNKNOWN, LabelMapping, LabelSpace
-from gnesf_model.segment.segmenter import Segmenter, pixel_labels
+from gnesf_model.segment.pixels import pixel_labels
+from gnesf_model.segment.segmenter import Segmenter
 
 SECONDS_BETWEEN = 2.0
 """Walked between two pictures of a room."""

@@ -23,6 +23,10 @@ def test_flat_values_round_trip():
     assert set(config.to_flat()) == {o.name for o in Config.options()}
 
 
+def test_names_are_a_list_of_text():
+    assert Config.from_flat({"input.cameras": ["front", "arm/wrist"]}).input.cameras == ["front", "arm/wrist"]
+
+
 def test_integers_become_floats_where_floats_are_meant():
     config = Config.from_flat({"volume.max_depth_m": 4, "input.body_T_camera": [1, 0, 0, 0, 0, 0, 1]})
     assert type(config.volume.max_depth_m) is float
@@ -53,13 +57,17 @@ def test_unknown_names_are_refused_with_the_nearest(name, nearest):
         ("keyframes.window", 9.0, r"keyframes\.window.*type int"),
         ("keyframes.window", True, "type int"),
         ("keyframes.window", 65, "1 to 64"),
-        ("input.pose_source", "odometry", r"one of auto, pose, odom, tf \(nearest: odom\)"),
+        ("input.pose_source", "odometry", r"transform, odom, tf \(nearest: odom\)"),
         ("input.global_frame", 3, "type str"),
         ("node.use_depth", 1, "type bool"),
         ("input.body_T_camera", [0.0] * 6, r"has 6 numbers, expected 0 or 7"),
         ("input.body_T_camera", ["a"] * 7, "list of numbers"),
         ("input.body_T_camera", [float("nan")] * 7, "NaN"),
         ("segmenter.input_size", [4, 4], "8 to 8192"),
+        ("input.cameras", "front", "a list of names"),
+        ("input.cameras", ["front", 2], "expected a list of names"),
+        ("input.cameras", ["front", "rear view"], "letters, digits and _"),
+        ("input.cameras", ["front", "front"], "every name once"),
     ],
 )
 def test_wrong_values_are_refused_with_name_value_and_expectation(name, value, text):

@@ -1,5 +1,7 @@
 """Which frames become keyframes, at the thresholds of the paper: 0.1 m or 15 degrees, a window of 9."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -77,3 +79,29 @@ def test_the_window_holds_the_last_nine_and_indices_go_on():
     window.clear()
     assert window.count == 0 and len(window.window) == 0
     assert window.accepts(frame(x=24.0)) and window.push(frame()).index == 0
+
+
+def test_a_frame_that_turns_fast_does_not_vote_and_is_counted():
+    window = KeyframeWindow(KeyframeConfig(max_angular_rate_deg_s=90.0))
+    window.push(frame())
+    blurred = dataclasses.replace(frame(x=1.0), angular_rate_deg_s=91.0)
+    assert not window.accepts(blurred)
+    assert not window.accepts(dataclasses.replace(frame(x=0.05), angular_rate_deg_s=91.0))  # none anyway
+    assert window.too_fast == 1
+    assert window.accepts(dataclasses.replace(blurred, angular_rate_deg_s=89.0))
+    assert window.accepts(dataclasses.replace(blurred, angular_rate_deg_s=None))
+    assert KeyframeWindow(KeyframeConfig(max_angular_rate_deg_s=0.0)).accepts(blurred)
+    window.clear()
+    assert window.too_fast == 0
+
+
+def test_each_camera_has_its_own_last_keyframe():
+    """Front and rear look apart by 180 degrees, and yet neither moves."""
+    window = KeyframeWindow(KeyframeConfig())
+    front, rear = (
+        dataclasses.replace(frame(turn_deg=turn), source=name) for turn, name in ((0, "front"), (180, "rear"))
+    )
+    for camera in (front, rear):
+        assert window.accepts(camera)
+        window.push(camera)
+    assert not window.accepts(front) and not window.accepts(rear)

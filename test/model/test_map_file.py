@@ -67,9 +67,7 @@ def assert_equal(one: SemanticMapper, other: SemanticMapper) -> None:
     """Bit by bit, and in the same order."""
     a, b = one.contents(), other.contents()
     assert (a.frames, a.keyframes) == (b.frames, b.keyframes)
-    assert (a.last_pose is None) == (b.last_pose is None)
-    if a.last_pose is not None:
-        np.testing.assert_array_equal(a.last_pose, b.last_pose)
+    np.testing.assert_equal(a.last_poses, b.last_poses)
     for mine, theirs in ((a.blocks, b.blocks), (a.votes, b.votes)):
         assert mine.keys() == theirs.keys()
         for name in mine:
@@ -210,8 +208,9 @@ def describe(**what: object) -> Callable[[dict, dict], None]:
         (make("blocks.coords", lambda c: np.zeros_like(c)), "coordinates occur twice"),
         (put("votes.votes", (0, 0), -1), "votes are negative"),
         (put("votes.total", (0,), np.nan), "total holds NaN"),
-        (put("last_pose", (0, 0, 0), 2), "not a rigid transform"),
-        (make("last_pose", lambda p: np.concatenate([p, p])), "more than one pose"),
+        (put("last_poses", (0, 0, 0), 2), "not a rigid transform"),
+        (make("last_poses", lambda p: np.concatenate([p, p])), "poses and cameras do not match"),
+        (describe(cameras=[]), "poses and cameras do not match"),
         (make("blocks.tsdf", lambda t: t.astype(np.float64)), "expected torch.float32"),
         (make("blocks.tsdf", lambda t: t[:, :64].copy()), "expected torch.float32 with rows of"),
         (make("blocks.tsdf", lambda t: t[:-1].copy()), "different numbers of rows"),

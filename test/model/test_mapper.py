@@ -306,6 +306,65 @@ def test_reset_empties_the_map(frames):
     assert mapper.integrate(frames[0]).keyframe.index == 0
 
 
+def jumped(frames):
+    """Three frames before a pose jump, and three after."""
+    return [replace(frame, pose_jumps=int(i > 2)) for i, frame in enumerate(frames[:6])]
+
+
+@pytest.mark.parametrize("reaction", ["warn", "pause", "reset"])
+def test_a_pose_jump_does_to_the_map_what_the_configuration_says(frames, reaction):
+    config = Config.from_flat({"device": "cpu", "input.on_pose_jump": reaction})
+    mapper = SemanticMapper(config, Oracle(frames))
+    counts, dropped, restarted = [], [], []
+    for frame in jumped(frames):
+        try:
+            restarted.append(mapper.integrate(frame).restarted)
+        except FrameDropped as drop:
+            dropped.append(drop.reason)
+        counts.append(mapper.frames)
+    assert counts == {"warn": [1, 2, 3, 4, 5, 6], "pause": [1, 2, 3, 3, 3, 3], "reset": [1, 2, 3, 1, 2, 3]}[reaction]
+    assert dropped == (["paused"] * 3 if reaction == "pause" else [])
+    assert mapper.pose_jumps == 1
+    assert sum(restarted) == (reaction == "reset")
+    if reaction == "reset":
+        fresh = SemanticMapper(config, Oracle(frames))
+        for frame in frames[3:6]:
+            fresh.integrate(frame)
+        np.testing.assert_array_equal(mapper.surface().points, fresh.surface().points)
+
+
+def test_a_map_that_a_jump_paused_goes_on_when_told(frames):
+    config = Config.from_flat({"device": "cpu", "input.on_pose_jump": "pause"})
+    mapper = SemanticMapper(config, Oracle(frames))
+    before, *_, after = jumped(frames)
+    mapper.integrate(before)
+    with pytest.raises(FrameDropped, match="~/resume"):
+        mapper.integrate(after)
+    mapper.resume()
+    mapper.integrate(after)
+    assert mapper.frames == 2
+    mapper.integrate(replace(after, pose_jumps=0))  # another recording begins
+    mapper.integrate(replace(after, pose_jumps=0))
+    assert mapper.frames == 4
+
+
+def test_a_jump_that_all_cameras_see_is_one(frames):
+    config = Config.from_flat({"device": "cpu", "input.on_pose_jump": "reset"})
+    mapper = SemanticMapper(config, Oracle(frames))
+    for name, jumps in (("front", 0), ("rear", 0), ("front", 1), ("rear", 1), ("front", 1)):
+        mapper.integrate(replace(frames[0], source=name, pose_jumps=jumps))
+    assert mapper.frames == 3
+
+
+def test_a_frame_that_turns_fast_is_mapped_and_does_not_vote(frames):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    update = mapper.integrate(replace(frames[0], angular_rate_deg_s=200.0))
+    assert update.keyframe is None
+    assert mapper.frames == mapper.keyframes.too_fast == 1
+    assert mapper.grid.count > 0
+    assert mapper.votes.count == 0
+
+
 def test_a_map_of_nothing_has_an_empty_surface_and_mesh(frames):
     mapper = SemanticMapper(CONFIG, Oracle(frames))
     assert mapper.surface().points.shape == (0, 3)

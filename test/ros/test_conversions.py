@@ -11,7 +11,8 @@ import torch
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2
 
-from gnesf_model.data.messages import decode_camera_info, decode_depth, decode_image
+from gnesf_model.data.camera_info import decode_camera_info
+from gnesf_model.data.messages import decode_depth, decode_image
 from gnesf_model.frame import Camera, Frame
 from gnesf_model.geometry import project
 from gnesf_model.labels import UNKNOWN, LabelSpace

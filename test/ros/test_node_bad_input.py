@@ -165,7 +165,7 @@ def short_data(message: Image) -> Image:
         ("bad_pose", {"pose": nan_position}),
         ("bad_pose", {"pose": long_quaternion}),
         ("depth_size", {"depth": half_size}),
-        ("encoding", {"color": encoded_as("yuv422")}),
+        ("encoding", {"color": encoded_as("nv21")}),
         ("encoding", {"depth": encoded_as("8UC1")}),
         ("bad_image", {"color": short_data}),
     ],
@@ -199,7 +199,7 @@ def test_parameters_describe_themselves(bench: Bench) -> None:
     voxel, source, window = future.result().descriptors
     assert "voxel" in voxel.description
     assert (voxel.floating_point_range[0].from_value, voxel.floating_point_range[0].to_value) == (0.005, 1.0)
-    assert "auto, pose, odom, tf" in source.additional_constraints
+    assert "auto, pose, pose_with_covariance, transform, odom, tf" in source.additional_constraints
     assert (window.integer_range[0].from_value, window.integer_range[0].to_value) == (1, 64)
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
@@ -16,7 +14,7 @@ from gnesf_msgs.msg import MapperStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import NodeProcess, Peer, new_domain, play
 from ros_recording import OPTICAL, REMAPS
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
@@ -28,16 +26,13 @@ from gnesf_ros.stamps import header
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def send_all(room: Path, peer: Peer, compressed: bool, going: Callable[[], bool]) -> None:
+def send_all(room: Path, peer: Peer, going: Callable[[], bool]) -> None:
     """The recording as a camera driver with sensor QoS sends it, at 20 Hz."""
-    color_type, color_topic = Image, "/camera/color/image_raw"
-    if compressed:
-        color_type, color_topic = CompressedImage, "/camera/color/image_raw/compressed"
     kinds: list[tuple[type, str]] = [
         (CameraInfo, "/camera/color/camera_info"),
         (PoseStamped, "/pose"),
         (Image, "/camera/depth/image_raw"),
-        (color_type, color_topic),
+        (Image, "/camera/color/image_raw"),
     ]
     publishers = [peer.node.create_publisher(kind, topic, BEST_EFFORT) for kind, topic in kinds]
     time.sleep(1.0)
@@ -47,11 +42,8 @@ def send_all(room: Path, peer: Peer, compressed: bool, going: Callable[[], bool]
         p, q = pose.pose.position, pose.pose.orientation
         p.x, p.y, p.z = frame.world_T_cam[:3, 3].tolist()
         q.x, q.y, q.z, q.w = quaternion_from_pose(frame.world_T_cam).tolist()
-        color: Any = image_message(frame.rgb, head)
-        if compressed:
-            jpeg = cv2.imencode(".jpg", frame.rgb[..., ::-1])[1]
-            color = CompressedImage(header=head, format="jpeg", data=np.ascontiguousarray(jpeg).tobytes())
-        messages = (camera_info_message(frame.camera, head), pose, image_message(frame.depth, head), color)
+        images = image_message(frame.depth, head), image_message(frame.rgb, head)
+        messages = (camera_info_message(frame.camera, head), pose, *images)
         for publisher, message in zip(publishers, messages):
             publisher.publish(message)
         time.sleep(0.05)
@@ -69,22 +61,11 @@ def started(room: Path, log: Path, **parameters: Any) -> tuple[NodeProcess, Peer
     return node, peer, statuses, diagnostics
 
 
-def test_a_best_effort_compressed_camera_is_mapped(room_bag: Path, tmp_path: Path) -> None:
-    """The compressed topic follows the remapping of the raw one, as image_transport does it."""
-    node, peer, statuses, _ = started(room_bag, tmp_path / "log", **{"node.image_transport": "compressed"})
-    try:
-        send_all(room_bag, peer, True, lambda: statuses[-1].frames_processed < 5)
-        peer.wait(lambda: statuses[-1].frames_processed >= 5, "five frames")
-    finally:
-        peer.close()
-        node.kill()
-
-
 def test_a_publisher_whose_qos_does_not_match_is_named(room_bag: Path, tmp_path: Path) -> None:
     """queue: all subscribes reliably; a best-effort camera cannot serve that."""
     node, peer, statuses, diagnostics = started(room_bag, tmp_path / "log", **{"node.queue": "all"})
     try:
-        send_all(room_bag, peer, False, lambda: "is not heard" not in node.log)
+        send_all(room_bag, peer, lambda: "is not heard" not in node.log)
         node.wait_for_log("/camera/color/image_raw is not heard: its reliability does not match")
         wanted = "/camera/color/image_raw: the reliability of its publisher and of this node do not match"
         peer.wait(

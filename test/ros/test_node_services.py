@@ -118,7 +118,7 @@ def assert_equal(one: SemanticMapper, other: SemanticMapper) -> None:
     """Bit by bit, and in the same order."""
     a, b = one.contents(), other.contents()
     assert (a.frames, a.keyframes) == (b.frames, b.keyframes)
-    np.testing.assert_array_equal(a.last_pose, b.last_pose)
+    np.testing.assert_equal(a.last_poses, b.last_poses)
     for mine, theirs in ((a.blocks, b.blocks), (a.votes, b.votes)):
         for name in mine:
             assert torch.equal(mine[name], theirs[name]), name

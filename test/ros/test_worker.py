@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,18 @@ def test_the_newest_frame_wins(newest: Bench) -> None:
     until(lambda: newest.worker.pending == 0)
     assert newest.done == [0, 3]
     assert newest.worker.drops()[0] == {"superseded": 2}
+
+
+def test_a_fast_camera_does_not_starve_and_is_not_starved(newest: Bench) -> None:
+    """Each camera has a place of its own, and keeps its turn however often its frame is replaced."""
+    newest.hold()
+    for stamp, camera in ((1, "slow"), (2, "fast"), (3, "fast"), (4, "slow"), (5, "fast")):
+        newest.worker.submit(replace(frame(stamp), source=camera))
+    assert newest.worker.queue_length == 2
+    newest.gate.set()
+    until(lambda: newest.worker.pending == 0)
+    assert newest.done == [0, 4, 5]
+    assert newest.worker.drops()[0] == {"superseded": 3}
 
 
 def test_all_frames_are_done_in_order_up_to_the_limit(every: Bench) -> None:

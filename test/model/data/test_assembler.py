@@ -1,5 +1,6 @@
 """Frames from separate streams: pairing, waiting, chaining of poses, and a reason for every loss."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ MS = 1_000_000
 RGB = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
 DEPTH = np.ones((CAMERA.height, CAMERA.width), np.float32)
 TILTED = LINK_T_OPTICAL @ pose(5.0, 20.0, (0.1, -0.3, 0.4))
+ZOOMED = dataclasses.replace(CAMERA, fx=60.0)
 Event = Callable[[FrameAssembler], None]
 
 
@@ -177,17 +179,145 @@ def test_future_transforms_do_not_end_waiting():
     assert stamps(run(a, posed(300), flush=False)) == [300]
 
 
+# Depth of another moment
+
+
+def test_depth_has_the_pose_of_its_own_stamp():
+    a = make()
+    (frame,) = run(a, info(), color(100), depth(110), posed(0), posed(200))
+    np.testing.assert_allclose(frame.world_T_cam, interpolate_pose(pose(0.0), pose(20.0, 0.0, (0.2, 0, 0)), 0.5))
+    np.testing.assert_allclose(frame.world_T_depth, interpolate_pose(pose(0.0), pose(20.0, 0.0, (0.2, 0, 0)), 0.55))
+    assert frame.depth_stamp_ns == at(110)
+
+
+def test_depth_of_the_same_moment_says_nothing_of_its_own():
+    (frame,) = run(make(), info(), color(100), depth(100), posed(0), posed(200))
+    assert frame.world_T_depth is None
+    assert frame.depth_stamp_ns is None
+
+
+def test_the_pose_of_depth_is_waited_for():
+    a = make()
+    assert not run(a, info(), posed(0), posed(105), color(100), depth(110), flush=False)
+    assert len(run(a, posed(200), flush=False)) == 1
+
+
+# Registration
+
+
+def depth_info(fx: float = 30.0, ms: float = 0.0) -> Event:
+    camera = dataclasses.replace(CAMERA, fx=fx)
+    return lambda a: a.add_depth_info(Rectifier(camera), at(ms))
+
+
+def test_depth_of_other_intrinsics_is_refused_with_the_remedy():
+    a = make()
+    run(a, info(), depth_info(45.0), posed(0), color(0), depth(0))
+    assert a.drops == {"depth_not_registered": 1}
+    assert "depth_image_proc/register" in a.last_message["depth_not_registered"]
+    assert len(run(make(), info(), depth_info(), posed(0), color(0), depth(0))) == 1
+
+
+def test_depth_that_is_said_to_be_registered_is_taken():
+    a = make(depth_registered="always")
+    other = depth(0, frame="camera_depth_optical_frame")
+    assert len(run(a, info(), depth_info(45.0), posed(0), color(0), other)) == 1
+
+
+def test_rectified_depth_is_not_rectified_again():
+    lens = Rectifier(CAMERA, "plumb_bob", (-0.3, 0.1, 0.0, 0.0))
+    pixels = np.random.default_rng(0).uniform(1, 2, DEPTH.shape).astype(np.float32)
+    for rectified in (True, False):
+        (frame,) = run(
+            make(),
+            lambda a: a.add_camera_info(lens),
+            posed(0),
+            color(0),
+            lambda a, rectified=rectified: a.add_depth(at(0), OPTICAL, pixels, rectified),
+        )
+        assert np.array_equal(frame.depth, pixels) == rectified
+
+
+# Camera infos
+
+
+def test_each_image_has_the_camera_info_of_its_stamp():
+    zoomed = Rectifier(ZOOMED)
+    a = make("none")
+    events = [(lambda a, i=i: a.add_camera_info(Rectifier(CAMERA) if i < 3 else zoomed, at(33 * i))) for i in range(6)]
+    frames = run(a, *(e for i in range(6) for e in (color(33 * i), events[i])), posed(0), posed(300))
+    assert [f.camera.fx for f in frames] == [30.0, 30.0, 30.0, 60.0, 60.0, 60.0]
+
+
+# Turning
+
+
+def test_how_fast_the_camera_turns_is_known_from_the_poses():
+    a = make("none")
+    turning = [posed(10 * i, value=pose(0.9 * i)) for i in range(20)]  # 90 degrees per second
+    frames = run(a, info(), color(0), color(105), *turning)
+    assert frames[0].angular_rate_deg_s is None  # nothing is known before
+    assert frames[1].angular_rate_deg_s == pytest.approx(90.0)
+
+
+# Pose jumps
+
+
+def moved(ms: float, x: float) -> Event:
+    return posed(ms, value=pose(t=(x, 0, 0)))
+
+
+def test_a_jump_is_counted_once_and_never_interpolated_across():
+    a = make("none", pose_jump_m=0.5)
+    events = [moved(100 * i, 0.05 * i + (3.0 if i > 4 else 0.0)) for i in range(10)]
+    frames = run(a, info(), *events, *(color(50 * i) for i in range(19)))
+    assert [f.pose_jumps for f in frames] == [0] * 9 + [1] * 9
+    assert a.notices == {"pose_jumped": 1}
+    assert a.drops == {"pose_jump": 1}  # the image between the poses on both sides of the jump
+    assert "jumped by 3.05 m" in a.last_message["pose_jumped"]
+    assert "jumps by 3.05 m around the image" in a.last_message["pose_jump"]
+
+
+def test_a_correction_of_the_map_frame_is_a_jump_too():
+    a = make("none", "odom", global_frame="map", pose_jump_m=0.5)
+    jump = [tf("map", "odom", pose(t=(0, 2.0 * (i > 2), 0)), 100 * i) for i in range(6)]
+    frames = run(a, info(), *jump, *(posed(100 * i, "odom", OPTICAL, np.eye(4)) for i in range(6)),
+                 *(color(100 * i) for i in range(6)))  # fmt: skip
+    assert [f.pose_jumps for f in frames] == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_gap_between_images_is_no_jump():
+    a = make("none", pose_jump_m=0.5, max_pose_gap_s=2.0)
+    frames = run(a, info(), *(moved(200 * i, 0.3 * i) for i in range(20)), color(0), color(3600))
+    assert [f.pose_jumps for f in frames] == [0, 0]  # 5.4 m in 3.6 s
+    assert not a.notices
+
+
+def test_zero_is_no_limit():
+    a = make("none", pose_jump_m=0.0)
+    frames = run(a, info(), moved(0, 0.0), moved(100, 50.0), color(0), color(50), color(100))
+    assert [f.pose_jumps for f in frames] == [0, 0, 0]
+
+
+def test_a_bag_that_loops_does_not_jump():
+    a = make("none", pose_jump_m=0.5)
+    loop = [e for i in range(40) for e in (moved(100 * i, 0.1 * i), color(100 * i))]
+    run(a, info(), *loop, *loop)
+    assert a.clock_jumps == 1
+    assert not a.notices
+
+
 # Interleaving
 
 
 def _streams() -> list[list[Event]]:
     base_T_optical = TILTED
     return [
-        [info(), info()],
+        [lambda a, i=i: a.add_camera_info(Rectifier(CAMERA if i < 5 else ZOOMED), at(33 * i)) for i in range(8)],
         [tf("base_link", OPTICAL, base_T_optical, static=True)],
         [color(33 * i) for i in range(8)],
         [depth(33 * i + 4, 1.0 + i) for i in range(8)],
-        [posed(20 * i, "odom", "base_link") for i in range(13)],
+        [posed(20 * i, "odom", "base_link") for i in range(14)],
         [tf("map", "odom", pose(ms * 0.01), ms) for ms in range(0, 301, 50)],
     ]
 
@@ -277,7 +407,7 @@ def test_a_tilted_camera_on_a_base_gives_the_pose_of_the_optical_frame(name):
 def test_every_link_is_interpolated_at_the_image_stamp():
     a = make("none", "odom", global_frame="map")
     drift = [pose(0.0), pose(10.0, 0.0, (0.4, 0.0, 0.0))]
-    body = [pose(0.0), pose(0.0, 8.0, (0.0, 1.0, 0.0))]
+    body = [pose(0.0), pose(0.0, 8.0, (0.0, 0.5, 0.0))]
     frames = run(
         a, info(), color(25),
         tf("map", "odom", drift[0], 0), tf("map", "odom", drift[1], 100),
@@ -335,7 +465,7 @@ def test_auto_waits_until_the_source_is_settled():
 
 
 def test_pose_source_and_body_T_camera_are_checked():
-    with pytest.raises(ValueError, match="'gps', expected one of pose, odom, tf"):
+    with pytest.raises(ValueError, match="'gps', expected one of pose, pose_with_covariance, transform, odom, tf"):
         make("none", "auto").use_pose_source("gps")
     with pytest.raises(ValueError, match=r"input\.body_T_camera.*norm 2"):
         make(body_T_camera=[0.0, 0, 0, 0, 0, 0, 2])

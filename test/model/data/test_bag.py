@@ -2,10 +2,14 @@
 
 import dataclasses
 import logging
+import shutil
+import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 from recording import (
     CAMERA,
     OPTICAL,
@@ -25,7 +29,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from gnesf_model.config import InputConfig
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.bag_file import BagFile
+from gnesf_model.data.bag_topics import POSE_TYPES
 from gnesf_model.data.bag_writer import write_bag
+from gnesf_model.data.camera_rig import CameraRig
 from gnesf_model.data.pose_chain import LINK_T_OPTICAL
 from gnesf_model.data.source import open_source
 from gnesf_model.frame import Camera
@@ -109,6 +115,200 @@ def test_zstd_bags_are_read(tmp_path, bag, mode):
     assert_same(list(BagSource(tmp_path / "zstd")), FRAMES)
 
 
+def split_bag(folder, storage, compression=None):
+    """`FRAMES` as a recorder splits them: two files, of which one metadata.yaml tells."""
+    parts = []
+    for i, frames in enumerate((FRAMES[:5], FRAMES[5:])):
+        write_bag(ListSource(frames), folder / f"part{i}", storage=storage)
+        part = folder / f"part{i}"
+        if compression:
+            whole, part = BagFile(part), folder / f"zstd{i}"
+            plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+            writer = Writer(part, version=9, storage_plugin=plugin)
+            writer.set_compression(compression, CompressionFormat.ZSTD)
+            with writer:
+                topics = {
+                    c.topic: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in whole.connections
+                }
+                for connection, t, raw in whole.raw(set(topics)):
+                    writer.write(topics[connection.topic], t, raw)
+        parts.append(part)
+    (folder / "bag").mkdir()
+    described = [yaml.safe_load((part / "metadata.yaml").read_text()) for part in parts]
+    first, second = (d["rosbag2_bagfile_information"] for d in described)
+    names = []
+    for i, (part, information) in enumerate(zip(parts, (first, second))):
+        (name,) = information["relative_file_paths"]
+        names.append(f"bag_{i}{''.join(Path(name).suffixes)}")
+        shutil.copy(part / name, folder / "bag" / names[-1])
+    first["relative_file_paths"] = names
+    for topic, other in zip(first["topics_with_message_count"], second["topics_with_message_count"]):
+        assert topic["topic_metadata"]["name"] == other["topic_metadata"]["name"]
+        topic["message_count"] += other["message_count"]
+    end = second["starting_time"]["nanoseconds_since_epoch"] + second["duration"]["nanoseconds"]
+    first["duration"]["nanoseconds"] = end - first["starting_time"]["nanoseconds_since_epoch"]
+    first["message_count"] += second["message_count"]
+    first.pop("files", None)
+    (folder / "bag" / "metadata.yaml").write_text(yaml.safe_dump(described[0]))
+    return folder / "bag"
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("compression", [None, CompressionMode.FILE], ids=["plain", "zstd files"])
+def test_split_bags_are_read_whole(tmp_path, storage, compression):
+    path = split_bag(tmp_path, storage, compression)
+    source = BagSource(path)
+    assert len(source) == len(FRAMES)
+    assert_same(list(source), FRAMES)
+    assert not source.drops
+
+
+def test_split_sqlite_with_zstd_messages_is_read_whole(tmp_path):
+    assert_same(list(BagSource(split_bag(tmp_path, "sqlite3", CompressionMode.MESSAGE))), FRAMES)
+
+
+@pytest.mark.parametrize("kind", ["pose_with_covariance", "transform"])
+def test_poses_of_other_types_are_found(tmp_path, bag, kind):
+    def convert(topic, t, msg):
+        if topic != "/pose":
+            return [(topic, t, msg)] if topic not in ("/odom", "/tf") else []
+        if kind == "pose_with_covariance":
+            pose = make("geometry_msgs/msg/PoseWithCovariance", pose=msg.pose, covariance=np.zeros(36))
+            return [("/tracked", t, make(POSE_TYPES[kind], header=msg.header, pose=pose))]
+        p = msg.pose.position
+        moved = make("geometry_msgs/msg/Vector3", x=p.x, y=p.y, z=p.z)
+        inner = make("geometry_msgs/msg/Transform", translation=moved, rotation=msg.pose.orientation)
+        edge = make(POSE_TYPES[kind], header=msg.header, child_frame_id=OPTICAL, transform=inner)
+        return [("/tracked", t, edge)]
+
+    rewrite_bag(bag, tmp_path / "bag", convert, {"/tracked": POSE_TYPES[kind]})
+    for config in (InputConfig(), InputConfig(pose_source=kind), InputConfig(pose_topic="/tracked")):
+        source = BagSource(tmp_path / "bag", config)
+        assert (source.topics.pose_source, source.topics.pose.topic) == (kind, "/tracked")
+        assert_same(list(source), FRAMES)
+    with pytest.raises(ValueError, match="no topic found for the pose"):
+        BagSource(tmp_path / "bag", InputConfig(pose_source="pose"))
+
+
+def make(kind, **fields):
+    return STORE.types[kind](**fields)
+
+
+def test_compressed_depth(tmp_path, bag):
+    def compress(topic, t, msg):
+        if topic != DEPTH:
+            return [(topic, t, msg)]
+        png = cv2.imencode(".png", msg.data.view(np.uint16).reshape(msg.height, msg.width))[1].tobytes()
+        sent = compressed(t, struct.pack("<iff", 0, 0.0, 0.0) + png, "16UC1; compressedDepth png")
+        return [(f"{DEPTH}/compressedDepth", t, sent)]
+
+    extra = {f"{DEPTH}/compressedDepth": "sensor_msgs/msg/CompressedImage"}
+    rewrite_bag(bag, tmp_path / "bag", compress, extra)
+    source = BagSource(tmp_path / "bag")
+    assert source.topics.first.depth.topic == f"{DEPTH}/compressedDepth"
+    assert_same(list(source), FRAMES)
+
+
+def test_the_depth_camera_s_own_info_is_found_beside_it(tmp_path, bag):
+    """It says that depth is not registered, so nothing is mapped."""
+
+    def add(topic, t, msg):
+        yield topic, t, msg
+        if topic == INFO:
+            msg.k = msg.k * np.array([1.5, 1, 1, 1, 1.5, 1, 1, 1, 1])
+            yield "/camera/depth/camera_info", t, msg
+
+    rewrite_bag(bag, tmp_path / "bag", add, {"/camera/depth/camera_info": "sensor_msgs/msg/CameraInfo"})
+    source = BagSource(tmp_path / "bag")
+    assert list(source) == []
+    assert source.drops == {"depth_not_registered": len(FRAMES)}
+    assert_same(list(BagSource(tmp_path / "bag", InputConfig(depth_registered="always"))), FRAMES)
+
+
+def test_a_recording_whose_depth_is_late_comes_back_with_the_poses_of_both(tmp_path):
+    late = [
+        dataclasses.replace(f, depth_stamp_ns=f.stamp_ns + 15_000_000, world_T_depth=pose(3.0 * i, 0, (0.1 * i, 1, 1)))
+        for i, f in enumerate(FRAMES)
+    ]
+    write_bag(ListSource(late), tmp_path / "bag")
+    for source in ("pose", "odom", "tf"):
+        got = list(BagSource(tmp_path / "bag", InputConfig(pose_source=source, pose_jump_m=0)))
+        assert_same(got, FRAMES)
+        for frame, expected in zip(got, late):
+            assert frame.depth_stamp_ns == expected.depth_stamp_ns
+            np.testing.assert_allclose(frame.world_T_depth, expected.world_T_depth, atol=1e-9)
+
+
+def test_a_pose_jump_is_noticed_and_said(tmp_path, bag, caplog):
+    def shift(topic, t, msg):
+        if topic == "/pose" and t >= START_NS + 4 * PERIOD_NS:
+            msg.pose.position.x += 5.0
+        return [(topic, t, msg)]
+
+    rewrite_bag(bag, tmp_path / "bag", shift)
+    source = BagSource(tmp_path / "bag")
+    assert [f.pose_jumps for f in source] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert source.notices == {"pose_jumped": 1}
+    assert "pose_jumped 1 times" in caplog.text
+
+
+# Several cameras
+
+
+@pytest.fixture(scope="module")
+def two_cameras(tmp_path_factory, bag):
+    """The recording twice, as that of a front and of a rear camera, with odometry of a base between them."""
+    path = tmp_path_factory.mktemp("cameras") / "bag"
+    images = (COLOR, DEPTH, INFO)
+
+    def double(topic, t, msg):
+        if topic not in images:
+            return [(topic, t, msg)] if topic != "/pose" else []
+        return [(topic.replace("/camera/", f"/{name}/"), t, msg) for name in ("front", "rear")]
+
+    types = {c.topic: c.msgtype for c in BagFile(bag).connections}
+    extra = {t.replace("/camera/", f"/{name}/"): types[t] for t in images for name in ("front", "rear")}
+    rewrite_bag(bag, path, double, extra)
+    return path
+
+
+def test_several_cameras_of_a_bag_give_the_frames_of_each(two_cameras):
+    source = BagSource(two_cameras, InputConfig(cameras=["front", "rear"]))
+    frames = list(source)
+    assert len(source) == len(frames) == 2 * len(FRAMES)
+    for name in ("front", "rear"):
+        assert_same([f for f in frames if f.source == name], FRAMES, tolerance=1e-9)
+        assert source.topics.cameras[name].camera_info.topic == f"/{name}/color/camera_info"
+    assert not source.drops
+
+
+def test_several_cameras_are_not_written_as_one(tmp_path, two_cameras):
+    with pytest.raises(ValueError, match="cameras 'front' and 'rear'"):
+        write_bag(BagSource(two_cameras, InputConfig(cameras=["front", "rear"])), tmp_path / "bag")
+
+
+def test_a_camera_that_is_not_in_the_bag_is_named_with_what_is(two_cameras):
+    with pytest.raises(ValueError, match=r"no topic found for the colour image.*/rear/color/image_raw"):
+        BagSource(two_cameras, InputConfig(cameras=["front", "left"]))
+
+
+def test_messages_about_all_cameras_count_once(two_cameras):
+    rig = CameraRig(InputConfig(pose_source="odom", cameras=["front", "rear"]))
+    rig.add_transform("a", "b", 0, np.eye(4), static=True)
+    rig.add_transform("b", "a", 0, np.eye(4), static=True)
+    rig.add_pose(0, "odom", "base_link", np.eye(4))
+    assert rig.drops == {"bad_tf": 1}
+    assert rig.received == {"tf_static": 2, "pose": 1}
+    assert rig.last_message["bad_tf"].startswith("rear: transform b -> a closes a cycle")
+    assert "front: no colour image yet" in rig.missing()
+
+
+def test_where_one_camera_sits_is_not_where_several_do():
+    config = InputConfig(cameras=["front", "rear"], body_T_camera=[0.0, 0, 0, 0, 0, 0, 1])
+    with pytest.raises(ValueError, match="names 2 cameras.*/tf_static"):
+        CameraRig(config)
+
+
 @pytest.mark.parametrize("source", ["pose", "odom", "tf"])
 def test_pose_odometry_and_tf_describe_the_same_tilted_camera(tmp_path, source):
     tilted = pose(5.0, 25.0, (0.2, -0.1, 0.9)) @ LINK_T_OPTICAL
@@ -138,8 +338,8 @@ def test_compressed_colour(tmp_path, bag):
     extra = {f"{COLOR}/compressed": "sensor_msgs/msg/CompressedImage"}
     rewrite_bag(bag, tmp_path / "bag", compress, extra)
     source = BagSource(tmp_path / "bag")
-    assert source.topics.color.topic == f"{COLOR}/compressed"
-    assert source.topics.camera_info.topic == INFO
+    assert source.topics.first.color.topic == f"{COLOR}/compressed"
+    assert source.topics.first.camera_info.topic == INFO
     assert_same(list(source), FRAMES)
 
 
@@ -260,7 +460,7 @@ def test_of_several_candidates_the_choice_is_fixed_and_logged(tmp_path, bag, cap
     )
     with caplog.at_level(logging.INFO):
         source = BagSource(tmp_path / "bag")
-    assert source.topics.color.topic == COLOR
+    assert source.topics.first.color.topic == COLOR
     assert source.topics.pose.topic == "/pose"
     assert f"colour image: taking {COLOR} (input.color_topic chooses), not {infra}" in caplog.text
 
@@ -283,7 +483,7 @@ def test_messages_that_cannot_be_used_are_counted_and_the_rest_go_on(tmp_path, b
     def spoil(topic, t, msg):
         i = (t - START_NS) // PERIOD_NS
         if topic == COLOR and i == 1:
-            msg.encoding = "yuv422"
+            msg.encoding = "nv21"
         if topic == DEPTH and i == 2:
             msg.step = 1
         if topic == "/pose" and i == 3:

@@ -24,16 +24,21 @@ def distorted_pixel(model: str, ray: np.ndarray) -> np.ndarray:
     return cv2.projectPoints(ray.reshape(1, 1, 3), zero, zero, CAMERA.K, D)[0].ravel()
 
 
+ZOOMED_OUT = Camera(width=160, height=120, fx=80.0, fy=82.0, cx=77.0, cy=61.0)
+"""As P of a camera info that shows more than K would."""
+
+
+@pytest.mark.parametrize("pinhole", [CAMERA, ZOOMED_OUT], ids=["K", "P"])
 @pytest.mark.parametrize("model", LENSES)
-def test_a_point_lands_where_the_pinhole_sees_it(model):
-    rectifier = Rectifier(CAMERA, model, LENSES[model])
+def test_a_point_lands_where_the_pinhole_sees_it(model, pinhole):
+    rectifier = Rectifier(pinhole, model, LENSES[model], raw=CAMERA)
     for ray in ([0.3, 0.2, 1.0], [-0.4, 0.25, 1.0], [0.0, -0.3, 1.0]):
         u, v = distorted_pixel(model, np.array(ray))
         rows, columns = np.mgrid[: CAMERA.height, : CAMERA.width]
         spot = 255 * np.exp(-((columns - u) ** 2 + (rows - v) ** 2) / 8)
         image = rectifier.color(np.dstack([spot.astype(np.uint8)] * 3))[..., 0].astype(float)
         found = [(image * axis).sum() / image.sum() for axis in (columns, rows)]
-        expected = [100.0 * ray[0] + 80.0, 101.0 * ray[1] + 58.0]
+        expected = (pinhole.K @ ray)[:2]
         np.testing.assert_allclose(found, expected, atol=0.3)
 
 

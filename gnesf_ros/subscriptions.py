@@ -1,0 +1,122 @@
+"""Subscriptions: names, message types, quality of service, and what came."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSPolicyKind, QoSProfile, qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+try:  # Humble calls the module otherwise
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+_OVERRIDES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+
+Taker = Callable[[Any], None]
+"""What a message is handed to."""
+
+
+@dataclass
+class Topic:
+    """What is known of one input topic.
+
+    Attributes:
+        role: one of `POSE_SOURCES`, ``tf_static``, or of a camera ``color``, ``camera_info``, ``depth`` or
+            ``depth_info``; with several cameras their name and a slash come first.
+        name: the resolved name.
+        received: messages so far.
+        last_s: steady time of the latest one.
+        incompatible: the QoS policy in which a publisher does not match, empty while all do.
+    """
+
+    role: str
+    name: str
+    received: int = 0
+    last_s: float = 0.0
+    incompatible: str = ""
+
+
+class Subscriptions:
+    """A node's subscriptions, by role.
+
+    Args:
+        node: whose they are.
+        on_message: called with the topic, its taker and each message.
+
+    Attributes:
+        topics: by role.
+    """
+
+    def __init__(self, node: Node, on_message: Callable[[Topic, Taker, Any], None]) -> None:
+        self.topics: dict[str, Topic] = {}
+        self._node, self._on_message = node, on_message
+        self._subscriptions: dict[str, Any] = {}
+
+    def add(self, role: str, kind: type, name: str, profile: QoSProfile, take: Taker) -> None:
+        """Subscribe to a topic; its quality of service can be overridden (qos_overrides)."""
+        topic = Topic(role, self._node.resolve_topic_name(name))
+        self.topics[role] = topic
+        profile = copy.copy(profile)  # rclpy writes overrides into the profile, which are this topic's alone
+
+        def on_message(msg: Any) -> None:
+            topic.received += 1
+            topic.last_s = time.monotonic()
+            self._on_message(topic, take, msg)
+
+        def on_incompatible(event: Any) -> None:
+            topic.incompatible = qos_policy_name_from_kind(event.last_policy_kind).lower()
+            self._node.get_logger().warning(
+                f"a publisher of {topic.name} is not heard: its {topic.incompatible} does not match (ours: "
+                f"{_words(profile)}); change it there, or here with qos_overrides.{topic.name}.subscription"
+            )
+
+        self._subscriptions[role] = self._node.create_subscription(
+            kind,
+            name,
+            on_message,
+            profile,
+            qos_overriding_options=QoSOverridingOptions(_OVERRIDES),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible),
+        )
+
+    def image_topic(self, raw: str, transport: str) -> tuple[str, type]:
+        """An image topic and its type; that of compressed images follows a remapping of the raw one."""
+        if transport == "raw":
+            return raw, Image
+        compressed = f"{raw}/{transport}"
+        if self._is_remapped(compressed):
+            return compressed, CompressedImage
+        return f"{self._node.resolve_topic_name(raw)}/{transport}", CompressedImage
+
+    def depth_info_topic(self, camera: str, depth: str) -> str:
+        """The depth camera's info: beside its images, as image_transport has it, unless it is remapped.
+
+        Args:
+            camera: the camera's name.
+            depth: the resolved name of its depth images.
+        """
+        topic = camera_role(camera, "depth/camera_info")
+        if self._is_remapped(topic):
+            return topic
+        image = depth.removesuffix("/compressedDepth").removesuffix("/compressed")
+        return image.rsplit("/", 1)[0] + "/camera_info"
+
+    def _is_remapped(self, topic: str) -> bool:
+        return self._node.resolve_topic_name(topic) != self._node.resolve_topic_name(topic, only_expand=True)
+
+
+def camera_role(camera: str, kind: str) -> str:
+    """A role, or a topic's relative name, of a camera."""
+    return f"{camera}/{kind}" if camera else kind
+
+
+def _words(profile: QoSProfile) -> str:
+    return f"{profile.reliability.name}, {profile.durability.name}".lower()

@@ -1,0 +1,276 @@
+"""Each kind of input, through the node's process: images, depth, poses, quality of service, several cameras."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from ros_recording import OPTICAL, tilted_camera
+from ros_robot import BEST_EFFORT, Robot, odometry, pose_message, transform, usual_messages
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+
+from gnesf_model.frame import Frame
+from gnesf_model.geometry import invert
+from gnesf_ros import qos
+from gnesf_ros.conversions import camera_info_message, fill, image_message
+from gnesf_ros.stamps import header
+
+
+def head(frame: Frame):
+    return header(frame.stamp_ns, OPTICAL)
+
+
+def raw(frame: Frame, encoding: str, pixels: np.ndarray, big_endian: bool = False, padding: int = 0) -> Image:
+    """sensor_msgs/Image with padded rows."""
+    rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)))
+    height, width = pixels.shape[:2]
+    return Image(
+        header=head(frame), height=height, width=width, encoding=encoding, is_bigendian=int(big_endian),
+        step=rows.shape[1], data=fill(rows),
+    )  # fmt: skip
+
+
+def yuyv(rgb: np.ndarray) -> np.ndarray:
+    y, u, v = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV))
+    packed = np.empty((*rgb.shape[:2], 2), np.uint8)
+    packed[..., 0], packed[:, ::2, 1], packed[:, 1::2, 1] = y, u[:, ::2], v[:, ::2]
+    return packed
+
+
+def mosaic(rgb: np.ndarray) -> np.ndarray:
+    """As a sensor with the pattern rggb gives it."""
+    kept = rgb[..., 1].copy()
+    kept[::2, ::2], kept[1::2, 1::2] = rgb[::2, ::2, 0], rgb[1::2, 1::2, 2]
+    return kept
+
+
+def opaque(bgr_or_rgb: np.ndarray) -> np.ndarray:
+    return np.dstack([bgr_or_rgb, np.full(bgr_or_rgb.shape[:2], 255, np.uint8)])
+
+
+COLORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "bgr8": lambda rgb: rgb[..., ::-1],
+    "8UC3": lambda rgb: rgb[..., ::-1],
+    "rgba8": opaque,
+    "bgra8": lambda rgb: opaque(rgb[..., ::-1]),
+    "mono8": lambda rgb: rgb[..., 1],
+    "yuyv": yuyv,
+    "uyvy": lambda rgb: yuyv(rgb)[..., ::-1],
+    "bayer_rggb8": mosaic,
+}
+
+
+def millimetres(frame: Frame) -> np.ndarray:
+    return np.rint(frame.depth * 1000).astype(np.uint16)
+
+
+def compressed(frame: Frame, form: str, data: bytes) -> CompressedImage:
+    return CompressedImage(header=head(frame), format=form, data=data)
+
+
+def test_every_encoding_of_colour_and_depth_is_mapped(room_bag: Path, tmp_path: Path) -> None:
+    """The overlay, half image and half label colours, tells red from blue."""
+    robot = Robot(room_bag, tmp_path / "log")
+    try:
+        overlays = robot.peer.listen(Image, "/gnesf/semantic_overlay/image_raw")
+        references = {}
+        for frame in robot.frames[: len(COLORS)]:
+            robot.send(frame)
+            references[frame.stamp_ns] = robot.peer.wait(lambda: overlays and overlays.pop(), "the overlay")
+        robot.close()
+        robot = Robot(room_bag, tmp_path / "log2")
+        overlays = robot.peer.listen(Image, "/gnesf/semantic_overlay/image_raw")
+        for i, (encoding, convert) in enumerate(COLORS.items()):
+            frame = robot.frames[i]
+            depth = [
+                raw(frame, "16UC1", millimetres(frame), padding=6),
+                raw(frame, "16UC1", millimetres(frame).byteswap(), big_endian=True),
+                raw(frame, "32FC1", frame.depth, padding=4),
+            ][i % 3]
+            robot.send(frame, color=raw(frame, encoding, convert(frame.rgb), padding=i), depth=depth)
+            overlay = robot.peer.wait(lambda: overlays and overlays.pop(), f"the overlay of {encoding}")
+            reference = references[frame.stamp_ns]
+            got, wanted = (np.frombuffer(m.data, np.uint8).astype(int) for m in (overlay, reference))
+            limit = {"mono8": 60, "yuyv": 12, "uyvy": 12, "bayer_rggb8": 8}.get(encoding, 0)
+            assert np.abs(got - wanted).mean() <= limit, encoding
+        assert robot.status.frames_processed == len(COLORS)
+        assert robot.drops == {}
+    finally:
+        robot.close()
+
+
+def test_compressed_colour_and_compressed_depth_are_mapped(room_bag: Path, tmp_path: Path) -> None:
+    """From a camera with sensor QoS. The compressed topics follow the remapping of the raw ones."""
+    topics = {
+        "color": (CompressedImage, "/camera/color/image_raw/compressed"),
+        "depth": (CompressedImage, "/camera/depth/image_raw/compressedDepth"),
+    }
+    transports = {"node.image_transport": "compressed", "node.depth_transport": "compressedDepth"}
+    robot = Robot(room_bag, tmp_path / "log", topics, BEST_EFFORT, **transports)
+    try:
+        for i, frame in enumerate(robot.frames[:4]):
+            suffix, form = ((".jpg", "rgb8; jpeg compressed bgr8"), (".png", "png"))[i % 2]
+            color = cv2.imencode(suffix, frame.rgb[..., ::-1])[1].tobytes()
+            plain, inverse = struct.pack("<iff", 0, 0.0, 0.0), struct.pack("<iff", 0, 10100.0, -1009.0)
+            if i < 2:
+                depth = plain + cv2.imencode(".png", millimetres(frame))[1].tobytes()
+                depth_form = "16UC1; compressedDepth png"
+            else:
+                coded = np.where(frame.depth > 0, 10100.0 / np.maximum(frame.depth, 0.2) - 1009.0, 0)
+                depth = inverse + cv2.imencode(".png", coded.astype(np.uint16))[1].tobytes()
+                depth_form = "32FC1; compressedDepth png"
+            robot.send(frame, color=compressed(frame, form, color), depth=compressed(frame, depth_form, depth))
+        assert robot.status.frames_processed == 4
+        assert robot.drops == {}
+        broken = compressed(robot.frames[4], "16UC1; compressedDepth png", b"\0" * 40)
+        robot.publishers["depth"].publish(broken)
+        robot.peer.wait(lambda: robot.drops == {"unreadable_image": 1}, "the drop")
+    finally:
+        robot.close()
+
+
+@pytest.mark.parametrize("source", ["pose_with_covariance", "transform"])
+def test_poses_of_other_types_are_found_by_themselves(room_bag: Path, tmp_path: Path, source: str) -> None:
+    kind = {"pose_with_covariance": PoseWithCovarianceStamped, "transform": TransformStamped}[source]
+    robot = Robot(room_bag, tmp_path / "log", {"pose": (kind, f"/{source}")})
+    try:
+        for frame in robot.frames[:3]:
+            if source == "transform":
+                pose = transform(frame.stamp_ns, "odom", OPTICAL, frame.world_T_cam)
+            else:
+                pose = PoseWithCovarianceStamped(header=header(frame.stamp_ns, "odom"))
+                pose.pose.pose = pose_message(frame.world_T_cam)
+            robot.send(frame, pose=pose)
+        assert robot.status.frames_processed == 3
+        assert robot.drops == {}
+        assert f"poses come from {source} (/{source})" in robot.node.log
+    finally:
+        robot.close()
+
+
+def test_400_hz_odometry_reaches_every_image_and_qos_can_be_overridden(room_bag: Path, tmp_path: Path) -> None:
+    """Odometry made reliable, the camera info latched and sent once: both by qos_overrides, as a user has to."""
+    parameters = tmp_path / "qos.yaml"
+    parameters.write_text(
+        "/**:\n  ros__parameters:\n    qos_overrides:\n"
+        "      /odom: {subscription: {reliability: reliable}}\n"
+        "      /camera/color/camera_info: {subscription: {reliability: reliable, durability: transient_local}}\n"
+    )
+    topics = {"pose": (Odometry, "/odom"), "info": (CameraInfo, "/camera/color/camera_info", qos.latched())}
+    robot = Robot(room_bag, tmp_path / "log", topics, extra=("--params-file", str(parameters)))
+    try:
+        endpoints = {topic: robot.peer.node.get_subscriptions_info_by_topic(topic) for topic in ("/odom", "/pose")}
+        assert [e.qos_profile.reliability for e in endpoints["/odom"]] == [ReliabilityPolicy.RELIABLE]
+        # An override is that of its own topic, and the others keep theirs.
+        assert [e.qos_profile.reliability for e in endpoints["/pose"]] == [ReliabilityPolicy.BEST_EFFORT]
+        (info,) = robot.peer.node.get_subscriptions_info_by_topic("/camera/color/camera_info")
+        assert info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        first, sent = robot.frames[0], 0
+        robot.publishers["info"].publish(camera_info_message(first.camera, header(0, OPTICAL)))
+        period = 2_500_000
+        images = robot.frames[:10]
+        due = {frame.stamp_ns // period: frame for frame in images}
+        for k in range(first.stamp_ns // period - 1, images[-1].stamp_ns // period + 3):
+            # Never at the stamp of an image: every pose is interpolated.
+            stamp = k * period + 1_100_000
+            at = min(max(stamp - first.stamp_ns, 0) / 1e8, len(images) - 1.0)
+            pose = images[round(at)].world_T_cam
+            robot.publishers["pose"].publish(odometry(stamp, OPTICAL, pose))
+            sent += 1
+            if k in due:
+                for role in ("depth", "color"):
+                    robot.publishers[role].publish(usual_messages(due[k])[role])
+            time.sleep(0.0025)
+        done = lambda: robot.status.frames_processed + sum(robot.drops.values()) == len(images)  # noqa: E731
+        robot.peer.wait(done, f"all images; {robot.drops}")
+        assert set(robot.drops) <= {"superseded"}  # on a busy machine
+        robot.shows("odom /odom", f"{sent} messages")
+    finally:
+        robot.close()
+
+
+def test_depth_of_another_camera_is_refused_by_its_camera_info(room_bag: Path, tmp_path: Path) -> None:
+    """The info beside the depth images is found without a word; a zoom of both is followed."""
+    robot = Robot(room_bag, tmp_path / "log", {"depth_info": (CameraInfo, "/camera/depth/camera_info")})
+    try:
+        frames = robot.frames
+        robot.send(frames[0], depth_info=camera_info_message(frames[0].camera, head(frames[0])))
+        assert robot.status.frames_processed == 1
+        other = camera_info_message(frames[1].camera, head(frames[1]))
+        other.k[0] *= 1.3
+        other.k[4] *= 1.3
+        robot.publishers["depth_info"].publish(other)
+        robot.shows("depth_info /camera/depth/camera_info", "2 messages")
+        robot.send(frames[1])
+        assert robot.drops == {"depth_not_registered": 1}
+        robot.says("depth_image_proc/register", DiagnosticStatus.WARN)
+        zoomed = camera_info_message(frames[2].camera, head(frames[2]))
+        zoomed.k[0] *= 1.3
+        zoomed.k[4] *= 1.3
+        robot.send(frames[2], info=zoomed)
+        assert robot.status.frames_processed == 2
+    finally:
+        robot.close()
+
+
+def test_a_pose_jump_is_reported_and_pauses_the_map_where_that_is_wished(room_bag: Path, tmp_path: Path) -> None:
+    robot = Robot(room_bag, tmp_path / "log", **{"input.on_pose_jump": "pause"})
+    try:
+        for frame in robot.frames[:2]:
+            robot.send(frame)
+        assert robot.status.frames_processed == 2
+        frame = robot.frames[2]
+        pose = usual_messages(frame)["pose"]
+        pose.pose.position.x += 4.0
+        robot.send(frame, pose=pose)
+        assert robot.drops == {"paused": 1}
+        assert robot.status.frames_processed == 2
+        robot.says("1 noticed (pose_jumped): the camera jumped by", DiagnosticStatus.WARN)
+        robot.node.wait_for_log("the map does not deform")
+        robot.node.wait_for_log("~/resume")
+    finally:
+        robot.close()
+
+
+def test_two_cameras_make_one_map(room_bag: Path, tmp_path: Path) -> None:
+    kinds = {"info": (CameraInfo, "color/camera_info"), "depth": (Image, "depth/image_raw"),
+             "color": (Image, "color/image_raw")}  # fmt: skip
+    topics = {f"{role}": (kind, f"/front/{topic}") for role, (kind, topic) in kinds.items()}
+    topics |= {f"rear {role}": (kind, f"/rear/{topic}") for role, (kind, topic) in kinds.items()}
+    topics |= {"pose": (Odometry, "/odom")}
+    robot = Robot(room_bag, tmp_path / "log", topics, remaps={}, **{"input.cameras": "[front, rear]"})
+    try:
+        images = robot.peer.listen(Image, "/gnesf/semantic/image_raw")
+        robot.advertise("tf_static", TFMessage, "/tf_static", qos.latched())
+        names = {"": "front_optical", "rear ": "rear_optical"}
+        edges = [transform(0, "base_link", name, tilted_camera()) for name in names.values()]
+        robot.publishers["tf_static"].publish(TFMessage(transforms=edges))
+        for frame in robot.frames[:3]:
+            base = frame.world_T_cam @ invert(tilted_camera())
+            messages = {"pose": odometry(frame.stamp_ns, "base_link", base)}
+            for prefix, frame_id in names.items():
+                usual = usual_messages(frame, frame_id)
+                messages |= {f"{prefix}{role}": usual[role] for role in kinds}
+            robot.send(frame, images=2, **messages)
+        assert robot.drops == {}
+        assert (robot.status.frames_received, robot.status.frames_processed) == (6, 6)
+        robot.peer.wait(lambda: len(images) == 6, "images of both cameras")
+        assert sorted(m.header.frame_id for m in images) == ["front_optical"] * 3 + ["rear_optical"] * 3
+        robot.shows("front/color /front/color/image_raw", "3 messages")
+        robot.publishers["depth"].publish(usual_messages(robot.frames[3], "front_optical")["depth"])
+        blind = image_message(robot.frames[3].rgb, header(robot.frames[3].stamp_ns, "rear_optical"))
+        robot.publishers["rear color"].publish(blind)
+        robot.says("rear: ")
+    finally:
+        robot.close()
