@@ -5,7 +5,8 @@ file, readable by many programs, without code in it. In the header's metadata st
 (JSON: voxel size, classes, counts) and ``sha256``, the digest of ``map`` and of every array.
 
 Arrays: ``blocks.coords`` (N, 3) int32, ``blocks.tsdf``, ``blocks.weight``, ``blocks.row`` (N, 512); ``votes.*`` one
-row per voxel with votes, see `VoteTable`; ``last_poses`` (cameras, 4, 4) float64, world_T_cam of the latest keyframe of each of the ``cameras``.
+row per voxel with votes, see `VoteTable`; ``last_poses`` (cameras, 4, 4) float64, world_T_cam of the latest keyframe of
+each of the ``cameras`` that ``map`` names.
 """
 
 from __future__ import annotations

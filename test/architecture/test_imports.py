@@ -48,8 +48,8 @@ ALLOWED = {
     "visualization": "frame labels mapper segment voxels",
     "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device labels",
-    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper recording segment training "
-    "visualization",
+    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper recording segment "
+    "training visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
