@@ -137,3 +137,40 @@ def test_stopping_leaves_waiting_frames(every: Bench) -> None:
     threading.Timer(0.05, every.gate.set).start()
     assert every.worker.stop()
     assert every.done == [0]
+
+
+def test_calls_come_after_the_frame_in_work_and_before_those_that_wait(every: Bench) -> None:
+    every.hold()
+    every.worker.submit(frame(1))
+    seen = every.worker.call(lambda: list(every.done))
+    failed = every.worker.call(lambda: 1 / 0)
+    assert not seen.done()
+    every.gate.set()
+    assert seen.result(5) == [0]
+    with pytest.raises(ZeroDivisionError):
+        failed.result(5)
+    until(lambda: every.done == [0, 1])
+    assert not every.worker.drops()[0], "a call that fails is not a frame that is lost"
+
+
+def test_who_waits_for_a_worker_that_stops_is_told(every: Bench) -> None:
+    every.hold()
+    waiting = every.worker.call(lambda: None)
+    threading.Timer(0.05, every.gate.set).start()
+    assert every.worker.stop()
+    for call in (waiting, every.worker.call(lambda: None)):
+        with pytest.raises(RuntimeError, match="being cleaned up"):
+            call.result(5)
+
+
+def test_refused_frames_are_counted_with_those_that_waited(every: Bench) -> None:
+    every.hold()
+    every.worker.submit(frame(1))
+    every.worker.refuse("paused")
+    every.worker.submit(frame(2))
+    assert every.worker.drops()[0] == {"paused": 2}
+    assert every.worker.mark() == (2, {"paused": 2})  # all but the frame in work
+    every.worker.refuse("")
+    every.worker.submit(frame(3))
+    every.gate.set()
+    until(lambda: every.done == [0, 3])
