@@ -36,7 +36,9 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     run = run_mapping(open_source(REDKITCHEN), mapper)
     stages = run.stage_percentiles()
     order = [
-        stage for stage in ("segment", "tsdf_prepare", "tsdf_allocate", "tsdf_integrate", "vote") if stage in stages
+        stage
+        for stage in ("segment", "tsdf_prepare", "tsdf_allocate", "tsdf_integrate", "tsdf_clear", "vote")
+        if stage in stages
     ]
     order += [stage for stage in stages if stage not in order]
     return {

@@ -100,7 +100,7 @@ def test_metrics_say_what_went_in_how_long_it_took_and_how_good_it_is(mapped):
     assert found["frames"] == FRAMES
     assert 1 <= found["keyframes"] <= FRAMES
     assert found["dropped"] == {}
-    assert set(found["stages"]) == {"segment", "tsdf_prepare", "tsdf_allocate", "tsdf_integrate", "vote"}
+    assert set(found["stages"]) == {"segment", "tsdf_prepare", "tsdf_allocate", "tsdf_integrate", "tsdf_clear", "vote"}
     for stage in found["stages"].values():
         assert set(stage) == {"p50_ms", "p95_ms"}
         assert 0 < stage["p50_ms"] <= stage["p95_ms"]
