@@ -15,10 +15,11 @@ from gnesf_model.config import ADJUSTABLE, Config
 from gnesf_model.device import single_thread, torch_device
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
-from gnesf_model.geometry import backproject, invert, project, transform
+from gnesf_model.geometry import invert, project, transform
 from gnesf_model.keyframes import Keyframe, KeyframeWindow
 from gnesf_model.labels import LabelSpace
-from gnesf_model.sampling import sample_beside_edges
+from gnesf_model.pose_jumps import PoseJumpResponse
+from gnesf_model.sampling import inside_image, nearest_pixels, sample_beside_edges, seen_from_color
 from gnesf_model.segment.pixels import moving_pixels
 from gnesf_model.segment.segmenter import Segmentation, Segmenter
 from gnesf_model.timing import StageTimer
@@ -120,8 +121,7 @@ class SemanticMapper:
         fusion: how much each view's vote counts; all the same by default.
 
     Attributes:
-        pose_jumps: how often the poses of the frames jumped.
-        paused: why nothing is mapped (a pose jumped, and `input.on_pose_jump` is ``pause``); empty while it is.
+        jumps: how often poses jumped, and whether that paused the mapping.
 
     Raises:
         ValueError: settings that cannot be met here.
@@ -163,9 +163,7 @@ class SemanticMapper:
         self._moving = moving if bool(moving.any()) else None
         self.keyframes = KeyframeWindow(config.keyframes)
         self.frames = 0
-        self.paused = ""
-        self.pose_jumps = 0
-        self._jumps: dict[str, int] = {}
+        self.jumps = PoseJumpResponse()
         self._timer = StageTimer(self.device)
 
     @property
@@ -184,11 +182,7 @@ class SemanticMapper:
         self.votes.clear()
         self.keyframes.clear()
         self.frames = 0
-        self.paused = ""
-
-    def resume(self) -> None:
-        """Map again after a pose jump has paused it."""
-        self.paused = ""
+        self.jumps.resume()
 
     def contents(self) -> MapContents:
         """What the map is, as `replace` takes it; views of the map, valid until the next change."""
@@ -227,6 +221,7 @@ class SemanticMapper:
         self.tsdf = self._tsdf_volume()
         self.keyframes.restore(contents.keyframes, contents.last_poses)
         self.frames = contents.frames
+        self.jumps.resume()
 
     @torch.inference_mode()
     def integrate(self, frame: Frame) -> MapUpdate:
@@ -234,12 +229,14 @@ class SemanticMapper:
 
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
-                and nothing is mapped until `resume` or `reset` (``paused``), or
+                and nothing is mapped until `jumps.resume` or `reset` (``paused``), or
                 what it adds does not fit (``map_full``; its geometry may have fitted where its votes
                 did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
         """
         self._timer.restart()
-        restarted = self._follow_jumps(frame)
+        restarted = self.jumps.demands_reset(frame, self.config.input.on_pose_jump)
+        if restarted:
+            self.reset()
         with self._timer("segment"):
             segmentation = self._segment(frame)
         try:
@@ -337,29 +334,6 @@ class SemanticMapper:
             self.tsdf.integrate(view, stale, weight)
         return stale
 
-    def _follow_jumps(self, frame: Frame) -> bool:
-        """What was mapped before a pose jumped does not fit what comes after: do as the configuration says.
-
-        Returns:
-            Whether the map was emptied.
-        """
-        before = max(self._jumps.values(), default=0)
-        self._jumps[frame.source] = frame.pose_jumps
-        jumps = max(self._jumps.values()) - before
-        jumped = jumps > 0
-        self.pose_jumps += max(jumps, 0)
-        reset = jumped and self.config.input.on_pose_jump == "reset"
-        if reset:
-            self.reset()
-        elif jumped and self.config.input.on_pose_jump == "pause":
-            self.paused = (
-                "mapping is paused, because the camera's pose jumped (input.on_pose_jump: pause): call "
-                "~/resume, or ~/reset to begin a new map"
-            )
-        if self.paused:
-            raise FrameDropped("paused", self.paused)
-        return reset
-
     def _segment(self, frame: Frame) -> Segmentation:
         try:
             return self.segmenter(frame.rgb, frame.stamp_ns)
@@ -376,7 +350,7 @@ class SemanticMapper:
         moving = moving_pixels(segmentation, *frame.depth.shape)
         if moving is not None:
             moving = moving.to(self.device)
-            depth *= ~(moving if frame.world_T_depth is None else _seen_from_color(moving, depth, frame))
+            depth *= ~(moving if frame.world_T_depth is None else seen_from_color(moving, depth, frame))
         pose = frame.world_T_cam if frame.world_T_depth is None else frame.world_T_depth
         return DepthView(depth, frame.camera, pose)
 
@@ -403,20 +377,20 @@ class SemanticMapper:
         place = self.grid.positions(slot, voxel)
         cam_T_world = torch.from_numpy(invert(frame.world_T_cam)).to(self.device)
         pixels, depth = project(transform(cam_T_world, place).float(), frame.camera)
-        u, v = _nearest_pixels(pixels, frame.camera)
+        u, v = nearest_pixels(pixels, frame.camera)
         measured, shift = depth, None
         measured_u, measured_v = u, v
         if frame.world_T_depth is not None:
             # Depth was taken at another moment: it is looked up where that view has the point.
             depth_T_world = torch.from_numpy(invert(frame.world_T_depth)).to(self.device)
             measured_pixels, measured = project(transform(depth_T_world, place).float(), frame.camera)
-            measured_u, measured_v = _nearest_pixels(measured_pixels, frame.camera)
+            measured_u, measured_v = nearest_pixels(measured_pixels, frame.camera)
             shift = measured_pixels - pixels
         # Seen is what lies within the band of the measured surface, along its normal.
         cosine = incidence(view)[measured_v // INCIDENCE_STRIDE_PX, measured_u // INCIDENCE_STRIDE_PX]
         near = distance[block, voxel] * cosine <= band
         if shift is not None:
-            near &= _inside(pixels, depth, frame.camera)
+            near &= inside_image(pixels, depth, frame.camera)
         seen = near.nonzero()[:, 0]
         rows = self._rows(slot[seen], voxel[seen])
         probabilities = sample_beside_edges(
@@ -468,29 +442,3 @@ class SemanticMapper:
             faces=None if faces is None else faces.int().cpu().numpy(),
             blocks=None if blocks is None else blocks.cpu().numpy(),
         )
-
-
-def _nearest_pixels(pixels: torch.Tensor, camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
-    """Column and row (M,) int64 of pixels (M, 2), those outside moved to the border."""
-    u = pixels[:, 0].round().long().clamp(0, camera.width - 1)
-    v = pixels[:, 1].round().long().clamp(0, camera.height - 1)
-    return u, v
-
-
-def _inside(pixels: torch.Tensor, depth: torch.Tensor, camera: Camera) -> torch.Tensor:
-    """Which of the points (M,) lie in the image."""
-    u, v = pixels.unbind(-1)
-    return (depth > 0) & (u > -0.5) & (v > -0.5) & (u < camera.width - 0.5) & (v < camera.height - 0.5)
-
-
-def _seen_from_color(moving: torch.Tensor, depth: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Which pixels (H, W) of a depth image, taken at another moment, show what the colour image's pixels say.
-
-    Args:
-        moving: (H, W) bool, of the colour image.
-        depth: (H, W) metres.
-    """
-    color_T_depth = torch.from_numpy(invert(frame.world_T_cam) @ frame.world_T_depth).float().to(depth.device)
-    pixels, z = project(transform(color_T_depth, backproject(depth, frame.camera)).view(-1, 3), frame.camera)
-    u, v = _nearest_pixels(pixels, frame.camera)
-    return (moving[v, u] & (z > 0)).view(depth.shape)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from gnesf_model.frame import Camera, Frame
+from gnesf_model.geometry import backproject, invert, project, transform
 from gnesf_model.segment.segmenter import STRIDE
 from gnesf_model.volume.tsdf import DepthView
 
@@ -58,3 +60,29 @@ def sample_beside_edges(
             sampled += table[i * width + j] * weight[:, None]
             total += weight
     return sampled / total.clamp_min(1e-9)[:, None]
+
+
+def nearest_pixels(pixels: torch.Tensor, camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
+    """Column and row (M,) int64 of pixels (M, 2), those outside moved to the border."""
+    u = pixels[:, 0].round().long().clamp(0, camera.width - 1)
+    v = pixels[:, 1].round().long().clamp(0, camera.height - 1)
+    return u, v
+
+
+def inside_image(pixels: torch.Tensor, depth: torch.Tensor, camera: Camera) -> torch.Tensor:
+    """Which of the points (M,) lie in the image."""
+    u, v = pixels.unbind(-1)
+    return (depth > 0) & (u > -0.5) & (v > -0.5) & (u < camera.width - 0.5) & (v < camera.height - 0.5)
+
+
+def seen_from_color(moving: torch.Tensor, depth: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """Which pixels (H, W) of a depth image, taken at another moment, show what the colour image's pixels say.
+
+    Args:
+        moving: (H, W) bool, of the colour image.
+        depth: (H, W) metres.
+    """
+    color_T_depth = torch.from_numpy(invert(frame.world_T_cam) @ frame.world_T_depth).float().to(depth.device)
+    pixels, z = project(transform(color_T_depth, backproject(depth, frame.camera)).view(-1, 3), frame.camera)
+    u, v = nearest_pixels(pixels, frame.camera)
+    return (moving[v, u] & (z > 0)).view(depth.shape)

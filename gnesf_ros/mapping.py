@@ -106,8 +106,8 @@ class Mapping:
             # A frame that cannot be mapped still shows what its segmenter sees.
             if drop.segmentation is not None:
                 self._publishers.frame(frame, drop.segmentation, frame.frame_id or self._color_frame())
-            if self._mapper.paused != self.state.paused:
-                self.state = replace(self.state, paused=self._mapper.paused)
+            if self._mapper.jumps.paused != self.state.paused:
+                self.state = replace(self.state, paused=self._mapper.jumps.paused)
             raise
         integrated = time.monotonic()
         self._publishers.frame(frame, update.segmentation, frame.frame_id or self._color_frame())
@@ -156,7 +156,7 @@ class Mapping:
 
     def resume(self) -> None:
         """Map again after a pose jump has paused it."""
-        self._mapper.resume()
+        self._mapper.jumps.resume()
         self.state = replace(self.state, paused="")
 
     def save(self, path: Path) -> int:

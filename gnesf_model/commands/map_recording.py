@@ -253,7 +253,7 @@ def _metrics(
         "frames": result.frames,
         "keyframes": result.keyframes,
         "dropped": dict(result.dropped),
-        "pose_jumps": mapper.pose_jumps,
+        "pose_jumps": mapper.jumps.count,
         "turned_too_fast_to_vote": mapper.keyframes.too_fast,
         "stages": result.stage_percentiles(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,

@@ -12,7 +12,8 @@ from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
 from gnesf_model.frame import Camera, Frame
 from gnesf_model.labels import UNKNOWN, LabelSpace
-from gnesf_model.mapper import SemanticMapper, _seen_from_color
+from gnesf_model.mapper import SemanticMapper
+from gnesf_model.sampling import seen_from_color
 from gnesf_model.segment.oracle import OracleSegmenter
 
 STEP = 2
@@ -87,7 +88,7 @@ def test_what_moves_is_left_out_of_depth_where_depth_shows_it():
     )
     moving = torch.zeros(30, 40, dtype=torch.bool)
     moving[:, 20:] = True
-    found = _seen_from_color(moving, torch.from_numpy(depth), frame)
+    found = seen_from_color(moving, torch.from_numpy(depth), frame)
     edge = int(found[60].nonzero()[0, 0])  # the first column that shows people
     assert edge == pytest.approx(80 - 150 * np.tan(np.radians(10)), abs=2.5)
     assert found[60, edge:].all()

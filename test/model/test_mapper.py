@@ -324,7 +324,7 @@ def test_a_pose_jump_does_to_the_map_what_the_configuration_says(frames, reactio
         counts.append(mapper.frames)
     assert counts == {"warn": [1, 2, 3, 4, 5, 6], "pause": [1, 2, 3, 3, 3, 3], "reset": [1, 2, 3, 1, 2, 3]}[reaction]
     assert dropped == (["paused"] * 3 if reaction == "pause" else [])
-    assert mapper.pose_jumps == 1
+    assert mapper.jumps.count == 1
     assert sum(restarted) == (reaction == "reset")
     if reaction == "reset":
         fresh = SemanticMapper(config, Oracle(frames))
@@ -340,7 +340,7 @@ def test_a_map_that_a_jump_paused_goes_on_when_told(frames):
     mapper.integrate(before)
     with pytest.raises(FrameDropped, match="~/resume"):
         mapper.integrate(after)
-    mapper.resume()
+    mapper.jumps.resume()
     mapper.integrate(after)
     assert mapper.frames == 2
     mapper.integrate(replace(after, pose_jumps=0))  # another recording begins
