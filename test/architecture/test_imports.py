@@ -36,6 +36,7 @@ ALLOWED = {
     "keyframes": "config frame geometry",
     "fusion": "frame",
     "sampling": "segment volume",
+    "field": "frame fusion geometry labels segment volume",
     "mapper": "config device frame fusion geometry keyframes labels sampling segment timing volume",
     "build": "config device mapper segment",
     "data": "config device frame geometry labels segment trajectory transforms",
