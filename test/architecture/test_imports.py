@@ -42,7 +42,7 @@ ALLOWED = {
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
     "visualization": "frame labels mapper segment",
-    "training": "data device labels",
+    "training": "data device field frame labels segment",
     "commands": "gnesf_model build config data device evaluation frame geometry labels mapper segment training "
     "visualization",
     "cli": "",
@@ -50,13 +50,14 @@ ALLOWED = {
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags scipy torch torchmetrics tqdm transformers trimesh yaml",
+    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags safetensors scipy torch torchmetrics tqdm transformers "
+    "trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.
 TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 # Libraries that only some machines have, or that take seconds to load.
-LAZY = {"open3d", "onnxruntime", "transformers"}
+LAZY = {"open3d", "onnxruntime", "safetensors", "transformers"}
 
 
 def is_ros(library: str) -> bool:

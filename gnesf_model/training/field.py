@@ -1,0 +1,377 @@
+"""Trains the votes of the neural semantic field, at measured surface points of procedural rooms.
+
+2D supervision alone: the labels are those of the pixels of a view that is not among the sources. The vote learns whom
+to trust by watching segmenters that err (`corruption`). The loop is Lightning's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, Dataset
+
+from gnesf_model.data.procrooms.splits import SPLITS
+from gnesf_model.field.cells import Lattice
+from gnesf_model.field.image_encoder import image_tensor
+from gnesf_model.field.losses import gain_penalty, rendered_cross_entropy
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField, PointVotes
+from gnesf_model.field.views import SourceViews
+from gnesf_model.field.visibility import visible_in_depth
+from gnesf_model.field.voting import soft_vote
+from gnesf_model.field.weights import save_field
+from gnesf_model.frame import Camera
+from gnesf_model.labels import LabelSpace
+from gnesf_model.training.corruption import Habits, corrupted, merged_classes
+from gnesf_model.training.room_sequences import RoomSequence, RoomSequences, jittered, surface_samples
+
+CHECKPOINTS = "checkpoints"
+EXPORT = "field.safetensors"
+TOLERANCE_M = 0.05
+"""A point this far behind a view's depth is hidden from it."""
+
+
+@dataclass(frozen=True)
+class FieldRecipe:
+    """How the votes are trained.
+
+    Attributes:
+        rooms, views: sequences to train on, of the second half of the training seeds: the first is the segmenter's, and
+            what it has learned by heart says nothing of its errors.
+        validation_rooms: of the validation seeds.
+        epochs: passes over the rooms; a step is one room.
+        width, height: of the views.
+        sources: the fewest and the most views that vote on a point.
+        points: of a step; half of them where views disagree and one of them is right.
+        shift_m, turn_deg: standard deviation of the errors of the source poses.
+        merge: how often classes are merged to a coarser label space.
+        drop: how often the vote goes without features, without M, without statistics.
+        penalty: weight of `gain_penalty`.
+        learning_rate, warm_up, weight_decay: of AdamW.
+        seed: of everything random.
+    """
+
+    rooms: int = 400
+    views: int = 24
+    validation_rooms: int = 20
+    epochs: int = 25
+    width: int = 160
+    height: int = 120
+    sources: tuple[int, int] = (8, 20)
+    points: int = 4096
+    shift_m: float = 0.01
+    turn_deg: float = 0.5
+    merge: float = 0.3
+    drop: float = 0.3
+    penalty: float = 0.01
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    weight_decay: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rooms", "validation_rooms", "epochs", "width", "height", "points"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        fewest, most = self.sources
+        if not 2 <= fewest <= most < self.views:
+            raise ValueError(
+                f"sources is {self.sources} with {self.views} views, expected at least 2, and a view left as the target"
+            )
+
+    def with_changes(self, **changes: float | None) -> FieldRecipe:
+        """The recipe with every change that is not None."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
+RECIPES = {
+    "cpu": FieldRecipe(),
+    "gpu": FieldRecipe(rooms=4000, width=256, height=192, epochs=10, validation_rooms=50),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class VoteExample:
+    """One step: source views of a room, and labelled points that another view saw.
+
+    Attributes:
+        camera, world_T_cam: of the N sources, in the order of the walk; the poses are those that a robot would believe.
+        images: (N, 3, H, W) in 0..1.
+        depth: (N, H, W) m.
+        probabilities: (N, C, h, w) of a segmenter that errs.
+        points: (K, 3) m.
+        labels: (K,) int64.
+    """
+
+    camera: Camera
+    world_T_cam: np.ndarray
+    images: torch.Tensor
+    depth: torch.Tensor
+    probabilities: torch.Tensor
+    points: torch.Tensor
+    labels: torch.Tensor
+
+
+class VoteExamples(Dataset):
+    """An example of each room, drawn anew for every pass; the same on every machine and after a resume.
+
+    Args:
+        sequences: rooms, by index.
+        recipe: what to draw.
+        seed: of this pass.
+        candidates: points offered for each that is trained on.
+        habits: draws the segmenter of an example, for a number of classes.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequence[RoomSequence] | Dataset,
+        recipe: FieldRecipe,
+        seed: tuple[int, int],
+        candidates: int = 3,
+        habits: Callable[[int, np.random.Generator], Habits] = Habits.sampled,
+    ) -> None:
+        self.sequences, self.recipe, self.seed = sequences, recipe, seed
+        self.candidates, self.habits = candidates, habits
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __getitem__(self, index: int) -> VoteExample:
+        rng = np.random.Generator(np.random.PCG64([*self.seed, index]))
+        recipe, sequence = self.recipe, self.sequences[index]
+        views = len(sequence.rgb)
+        target = int(rng.integers(views))
+        fewest, most = recipe.sources
+        count = min(int(rng.integers(fewest, most + 1)), views - 1)
+        sources = np.sort(rng.permutation(np.delete(np.arange(views), target))[:count])
+        points, labels = surface_samples(sequence, target, self.candidates * recipe.points, rng)
+        classes, images = len(LabelSpace.load("scannet20")), sequence.labels[sources]
+        if rng.random() < recipe.merge:
+            both, classes = merged_classes(np.concatenate([images.reshape(-1), labels.numpy()]), classes, rng)
+            images, labels = both[: images.size].reshape(images.shape), torch.from_numpy(both[images.size :]).long()
+        habits = self.habits(classes, rng)
+        depth = sequence.depth[sources]
+        return VoteExample(
+            camera=sequence.camera,
+            world_T_cam=jittered(sequence.world_T_cam[sources], rng, recipe.shift_m, np.deg2rad(recipe.turn_deg)),
+            images=torch.stack([image_tensor(rgb) for rgb in sequence.rgb[sources]]),
+            depth=torch.from_numpy(depth),
+            probabilities=torch.from_numpy(
+                np.stack([corrupted(image, z, habits, rng) for image, z in zip(images, depth)])
+            ),
+            points=points,
+            labels=labels,
+        )
+
+
+class FieldData(lightning.LightningDataModule):
+    """Renders what is missing, then draws an example of each room in each pass."""
+
+    def __init__(self, recipe: FieldRecipe, folder: Path, workers: int = 1) -> None:
+        super().__init__()
+        self.recipe, self.folder, self.workers = recipe, folder, workers
+
+    def prepare_data(self) -> None:
+        """Render, once on every machine."""
+        for split, sequences in self._sequences().items():
+            sequences.render(self.folder / split, self.workers)
+
+    def setup(self, stage: str) -> None:
+        self.rooms = {split: s.render(self.folder / split) for split, s in self._sequences().items()}
+
+    def train_dataloader(self) -> DataLoader:
+        """Asked for before every pass."""
+        recipe, epoch = self.recipe, self.trainer.current_epoch
+        examples = VoteExamples(self.rooms["train"], recipe, (recipe.seed, epoch))
+        order = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
+        return DataLoader(
+            examples, None, sampler=torch.utils.data.RandomSampler(examples, generator=order), num_workers=self.workers
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        # Merged classes have no name: the score is over those there are.
+        plain = replace(self.recipe, merge=0.0)
+        examples = VoteExamples(self.rooms["validation"], plain, (self.recipe.seed, 1 << 20), 1)
+        return DataLoader(examples, None, num_workers=self.workers)
+
+    def transfer_batch_to_device(self, batch: VoteExample, device: torch.device, index: int) -> VoteExample:
+        moved = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        return VoteExample(**{n: v.to(device) if isinstance(v, torch.Tensor) else v for n, v in moved.items()})
+
+    def _sequences(self) -> dict[str, RoomSequences]:
+        r = self.recipe
+        size = {"views": r.views, "width": r.width, "height": r.height}
+        second_half = SPLITS["train"].start + len(SPLITS["train"]) // 2
+        return {
+            "train": RoomSequences(second_half, r.rooms, **size),
+            "validation": RoomSequences(SPLITS["validation"].start, r.validation_rooms, **size, looks="natural"),
+        }
+
+
+class FieldModule(lightning.LightningModule):
+    """The field, its loss and its optimiser.
+
+    Args:
+        recipe: fields of a `FieldRecipe`.
+        options: of the field; the recipe says how often inputs are dropped.
+    """
+
+    def __init__(self, recipe: dict, options: FieldOptions | None = None) -> None:
+        super().__init__()
+        self.save_hyperparameters("recipe")
+        self.recipe = FieldRecipe(**{**recipe, "sources": tuple(recipe["sources"])})
+        options = options or FieldOptions()
+        self.field = NeuralSemanticField(replace(options, voting=replace(options.voting, drop=self.recipe.drop)))
+        self.counts: dict[str, torch.Tensor] = {}
+
+    def training_step(self, example: VoteExample, index: int) -> torch.Tensor:
+        views, points, labels = self._chosen(example)
+        found = self.votes(views, points)
+        loss = rendered_cross_entropy(found.probabilities, labels, _balance(labels, found.probabilities.shape[1]))
+        self.log("loss", loss, prog_bar=True, batch_size=1)
+        return loss + self.recipe.penalty * gain_penalty(found.scores, found.seen)
+
+    def validation_step(self, example: VoteExample, index: int) -> None:
+        """Learned votes beside plain averaging: right points over all points, of each."""
+        views = self._views(example)
+        found = self.votes(views, example.points)
+        average = soft_vote(
+            views.sample_probabilities(views.project(example.points).pixels), torch.zeros_like(found.scores), found.seen
+        )
+        seen = found.seen.any(0)
+        for name, p in (("voted", found.probabilities), ("averaged", average)):
+            right = (p.argmax(1) == example.labels)[seen].float()
+            both = torch.stack([right.sum(), torch.ones_like(right).sum()])
+            self.counts[name] = self.counts.get(name, 0) + both
+
+    def on_validation_epoch_end(self) -> None:
+        for name, (right, all_) in self.counts.items():
+            self.log(f"val_{name}", right / all_.clamp_min(1), prog_bar=True, sync_dist=True)
+        self.counts = {}
+
+    def votes(self, views: SourceViews, points: torch.Tensor) -> PointVotes:
+        """What the mapper would have after these views, with M of them all."""
+        encoding = self.field.volume.around(views, Lattice.world(points), points, self.field.options.vote_level + 1)
+        visible = visible_in_depth(views, views.project(points), TOLERANCE_M)
+        return self.field.stream(points, views, encoding, visible)
+
+    def configure_optimizers(self) -> dict:
+        recipe, total = self.recipe, self.trainer.estimated_stepping_batches
+        optimizer = torch.optim.AdamW(self.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        warm_up = max(1, min(recipe.warm_up, total // 10))
+
+        def factor(step: int) -> float:
+            return min((step + 1) / warm_up, max(0.0, 1 - step / total))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _views(self, example: VoteExample) -> SourceViews:
+        cameras = [example.camera] * len(example.images)
+        return self.field.observe(cameras, example.world_T_cam, example.images, example.probabilities, example.depth)
+
+    def _chosen(self, example: VoteExample) -> tuple[SourceViews, torch.Tensor, torch.Tensor]:
+        """Views, points and labels of a step: half of the points where there is something to learn.
+
+        Where all views agree, or none is right, no weighting of them changes anything.
+        """
+        views = self._views(example)
+        with torch.no_grad():
+            place = views.project(example.points)
+            visible = visible_in_depth(views, place, TOLERANCE_M)
+            best = views.sample_probabilities(place.pixels).argmax(-1)
+            right = ((best == example.labels) & visible).any(0)
+            wrong = ((best != example.labels) & visible).any(0)
+            telling = (right & wrong).nonzero()[:, 0]
+            other = (visible.any(0) & ~(right & wrong)).nonzero()[:, 0]
+            half = self.recipe.points // 2
+            telling = telling[: max(half, self.recipe.points - len(other))]
+            rows = torch.cat([telling, other[: self.recipe.points - len(telling)]])
+        return views, example.points[rows], example.labels[rows]
+
+
+def train_field(
+    recipe: FieldRecipe,
+    out: Path,
+    *,
+    rooms: Path | None = None,
+    options: FieldOptions | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    workers: int = 1,
+    resume: bool = False,
+) -> Path:
+    """Train, or go on training, and write the field.
+
+    Args:
+        recipe: how.
+        out: gets TensorBoard's files, `CHECKPOINTS`/last.ckpt every pass and, at the end, `EXPORT`.
+        rooms: folder of the rendered rooms; OUT/rooms where None.
+        options: of the field.
+        device: 'auto', 'cpu' or 'cuda'.
+        devices: how many GPUs.
+        workers: processes that render and read.
+        resume: go on from OUT's last checkpoint.
+
+    Returns:
+        the file `EXPORT`.
+
+    Raises:
+        ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe.
+        FileNotFoundError: `resume` without a checkpoint.
+    """
+    last = out / CHECKPOINTS / "last.ckpt"
+    if resume and not last.is_file():
+        raise FileNotFoundError(f"{last} does not exist: there is nothing to resume")
+    if not resume and last.is_file():
+        raise ValueError(f"{out} holds a training already: go on with it (--resume) or name another folder")
+    if resume:
+        _check_same_recipe(last, recipe)
+    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+    data = FieldData(recipe, rooms or out / "rooms", workers)
+    module = FieldModule(asdict(recipe), options)
+    cuda = device != "cpu" and torch.cuda.is_available()
+    trainer = lightning.Trainer(
+        accelerator="cuda" if cuda else "cpu",
+        devices=devices if cuda else 1,
+        # The hard numbers of geometry stay in single precision: projections and cells.
+        precision="32-true",
+        max_epochs=recipe.epochs,
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=1.0,
+        log_every_n_steps=20,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(out, name="", version="log"),
+        callbacks=[
+            ModelCheckpoint(out / CHECKPOINTS, save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+            LearningRateMonitor("step"),
+        ],
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
+    if trainer.is_global_zero:
+        save_field(module.field, out / EXPORT)
+    return out / EXPORT
+
+
+def _balance(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """(C,) weights 1 / sqrt of a class's share of the points; rare ones at most 5 times the mean."""
+    shares = torch.bincount(labels[labels < classes], minlength=classes).float()
+    shares = shares / shares.sum().clamp_min(1)
+    weights = shares.clamp_min(1e-5).rsqrt()
+    return (weights / (weights * shares).sum().clamp_min(1e-9)).clamp_max(5.0)
+
+
+def _check_same_recipe(checkpoint: Path, recipe: FieldRecipe) -> None:
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]["recipe"]
+    stored = {**stored, "sources": tuple(stored["sources"])}
+    other = [f.name for f in fields(recipe) if stored.get(f.name) != getattr(recipe, f.name)]
+    if other:
+        text = ", ".join(f"{name} {stored.get(name)} (now {getattr(recipe, name)})" for name in other)
+        raise ValueError(f"{checkpoint} was made with {text}: resume with the same options")
