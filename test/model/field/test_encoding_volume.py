@@ -1,11 +1,11 @@
 """The encoding volume: sparse convolutions against dense ones, eq. 1 against the slow way, any place and size."""
 
+import field_reference as reference
 import numpy as np
 import pytest
-import reference
 import torch
 import torch.nn.functional as F
-from conftest import moved_points, moved_views, random_points, random_views, turned_world
+from field_scene import moved_points, moved_views, random_points, random_views, turned_world
 
 from gnesf_model.field import cells as cells_module
 from gnesf_model.field.cells import CellIndex, Lattice, box_cells, children, parents, unique_cells

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import CAMERA, look_at, randomised
+from field_scene import CAMERA, look_at, randomised
 
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField

@@ -1,8 +1,8 @@
 """Rendering: eq. 5, 7, 8 and 9 against the equations, and a room seen from where no source view was."""
 
+import field_reference as reference
 import numpy as np
 import pytest
-import reference
 import torch
 
 from gnesf_model.data.procrooms import RoomSource

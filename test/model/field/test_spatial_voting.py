@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import randomised
+from field_scene import randomised
 
 from gnesf_model.field.spatial_voting import SpatialOptions, SpatialVoting, SurfacePatch, find_neighbours
 

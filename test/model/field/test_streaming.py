@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import random_points, random_views
-from test_voting import encoding_of, small_field, visibility
+from field_scene import encoding_of, random_points, random_views, small_field, visibility
 
 from gnesf_model.field.model import next_score
 from gnesf_model.field.moments import Moments

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from itertools import product
 
+import field_reference as reference
 import numpy as np
 import pytest
-import reference
 import torch
 
 from gnesf_model.data.procrooms import RoomSource

@@ -1,10 +1,20 @@
 """Soft voting against the equations, and what users may rely on."""
 
+import field_reference as reference
 import numpy as np
 import pytest
-import reference
 import torch
-from conftest import moved_points, moved_views, random_points, random_views, randomised, turned_world
+from field_scene import (
+    SMALL,
+    encoding_of,
+    moved_points,
+    moved_views,
+    random_points,
+    random_views,
+    small_field,
+    turned_world,
+    visibility,
+)
 
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
 from gnesf_model.field.moments import Moments, masked_moments
@@ -17,28 +27,6 @@ from gnesf_model.field.voting import (
     uniform_scores,
     vote_shares,
 )
-
-SMALL = FieldOptions(widths=(4, 8, 8, 8), features=(8, 6, 5), encoding=(6, 7, 4))
-
-
-def small_field(trained: bool = True, **changes) -> NeuralSemanticField:
-    from dataclasses import replace
-
-    torch.manual_seed(0)
-    field = NeuralSemanticField(replace(SMALL, **changes)).double()
-    if trained and field.voting is not None:
-        randomised(field.voting)
-    return field.eval()
-
-
-def encoding_of(field, views, points):
-    from gnesf_model.field.cells import Lattice
-
-    return field.volume.around(views, Lattice.world(points), points)
-
-
-def visibility(views, points, seed=5):
-    return torch.from_numpy(np.random.default_rng(seed).random((len(views), len(points))) < 0.7)
 
 
 def test_the_vote_is_that_of_the_equations(views, points):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import random_points, random_views, randomised
+from field_scene import random_points, random_views, randomised
 
 pytest.importorskip("safetensors", reason="weights are kept as safetensors")
 
