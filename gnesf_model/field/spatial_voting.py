@@ -47,8 +47,8 @@ class SpatialOptions:
 
     radius_m: float = 0.12
     neighbours: int = 16
-    rounds: int = 3
-    share: float = 0.5
+    rounds: int = 5
+    share: float = 0.8
     encoding: int = 24
     hidden: int = 32
 

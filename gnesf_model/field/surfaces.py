@@ -8,6 +8,7 @@ import math
 import torch
 
 from gnesf_model.field.encoding_volume import Encoding, EncodingVolume
+from gnesf_model.field.visibility import SignedDistance
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
 
 _BOX_LIMIT = 1 << 24
@@ -100,3 +101,20 @@ class MeasuredSurface:
             return self.grid.find
         table = self.grid.directory(low, shape)
         return lambda blocks: table[tuple((blocks - low).unbind(1))]
+
+
+def surface_normals(distance: SignedDistance, points: torch.Tensor, step_m: float = 0.04) -> torch.Tensor:
+    """Unit normals (K, 3), out of the surface, at points (K, 3): the slope of the distance over +- `step_m`.
+
+    Along an axis on one side of which nothing is known, the slope is that of the other side; zero where both are not.
+    """
+    here, slopes = distance(points), []
+    for axis in range(3):
+        step = torch.zeros(3, dtype=points.dtype, device=points.device)
+        step[axis] = step_m
+        ahead, behind = distance(points + step), distance(points - step)
+        one_sided = torch.where(ahead.isnan(), here - behind, ahead - here)
+        slopes.append(torch.where(ahead.isnan() | behind.isnan(), one_sided, (ahead - behind) / 2))
+    slope = torch.stack(slopes, dim=1)
+    known = slope.isfinite().all(dim=1, keepdim=True)
+    return torch.nn.functional.normalize(torch.where(known, slope, torch.zeros_like(slope)), dim=1)

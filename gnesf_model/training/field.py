@@ -49,6 +49,8 @@ class FieldRecipe:
         width, height: of the views.
         sources: the fewest and the most views that vote on a point.
         points: of a step; half of them where views disagree and one of them is right.
+        way: `stream`: views vote one after the other, as in the mapper; `window`: all at once, as in the paper. The
+            variants of the ablation (`direct`, `logits`, weights by hand) have only the latter.
         shift_m, turn_deg: standard deviation of the errors of the source poses.
         merge: how often classes are merged to a coarser label space.
         drop: how often the vote goes without features, without M, without statistics.
@@ -65,6 +67,7 @@ class FieldRecipe:
     height: int = 120
     sources: tuple[int, int] = (8, 20)
     points: int = 4096
+    way: str = "stream"
     shift_m: float = 0.01
     turn_deg: float = 0.5
     merge: float = 0.3
@@ -79,6 +82,8 @@ class FieldRecipe:
         for name in ("rooms", "validation_rooms", "epochs", "width", "height", "points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.way not in ("stream", "window"):
+            raise ValueError(f"way is {self.way!r}, expected stream or window")
         fewest, most = self.sources
         if not 2 <= fewest <= most < self.views:
             raise ValueError(
@@ -221,6 +226,9 @@ class FieldModule(lightning.LightningModule):
     Args:
         recipe: fields of a `FieldRecipe`.
         options: of the field; the recipe says how often inputs are dropped.
+
+    Raises:
+        ValueError: a variant that the recipe cannot train.
     """
 
     def __init__(self, recipe: dict, options: FieldOptions | None = None) -> None:
@@ -228,6 +236,14 @@ class FieldModule(lightning.LightningModule):
         self.save_hyperparameters("recipe")
         self.recipe = FieldRecipe(**{**recipe, "sources": tuple(recipe["sources"])})
         options = options or FieldOptions()
+        accumulates = options.weighting == "learned" and options.outcome == "probabilities"
+        if self.recipe.way == "stream" and not accumulates:
+            raise ValueError(
+                f"weighting {options.weighting!r}, outcome {options.outcome!r}, way 'stream': only learned votes on "
+                "probabilities accumulate over time, use way 'window'"
+            )
+        if options.outcome == "direct" and self.recipe.merge > 0:
+            raise ValueError(f"outcome 'direct' with merge {self.recipe.merge}: its classes are fixed, use merge 0")
         self.field = NeuralSemanticField(replace(options, voting=replace(options.voting, drop=self.recipe.drop)))
         self.counts: dict[str, torch.Tensor] = {}
 
@@ -236,6 +252,8 @@ class FieldModule(lightning.LightningModule):
         found = self.votes(views, points)
         loss = rendered_cross_entropy(found.probabilities, labels, _balance(labels, found.probabilities.shape[1]))
         self.log("loss", loss, prog_bar=True, batch_size=1)
+        if found.scores is None:
+            return loss
         return loss + self.recipe.penalty * gain_penalty(found.scores, found.seen)
 
     def validation_step(self, example: VoteExample, index: int) -> None:
@@ -243,7 +261,7 @@ class FieldModule(lightning.LightningModule):
         views = self._views(example)
         found = self.votes(views, example.points)
         average = soft_vote(
-            views.sample_probabilities(views.project(example.points).pixels), torch.zeros_like(found.scores), found.seen
+            views.sample_probabilities(views.project(example.points).pixels), found.seen.float() * 0, found.seen
         )
         seen = found.seen.any(0)
         for name, p in (("voted", found.probabilities), ("averaged", average)):
@@ -257,10 +275,11 @@ class FieldModule(lightning.LightningModule):
         self.counts = {}
 
     def votes(self, views: SourceViews, points: torch.Tensor) -> PointVotes:
-        """What the mapper would have after these views, with M of them all."""
+        """s(x) of points (K, 3) after these views, with M of them all, in the recipe's way."""
         encoding = self.field.volume.around(views, Lattice.world(points), points, self.field.options.vote_level + 1)
         visible = visible_in_depth(views, views.project(points), TOLERANCE_M)
-        return self.field.stream(points, views, encoding, visible)
+        vote = self.field.stream if self.recipe.way == "stream" else self.field
+        return vote(points, views, encoding, visible)
 
     def configure_optimizers(self) -> dict:
         recipe, total = self.recipe, self.trainer.estimated_stepping_batches

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.field.surfaces import MeasuredSurface
+from gnesf_model.field.surfaces import MeasuredSurface, surface_normals
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import occluded_by_signs, visible_along_rays, visible_in_depth
 from gnesf_model.geometry import backproject, transform
@@ -163,3 +163,18 @@ def test_unmeasured_depth_shows_nothing_unless_told(room):
     assert not visible_in_depth(blind, place, 0.05).any()
     assert torch.equal(visible_in_depth(blind, place, 0.05, unmeasured=True), place.inside)
     np.testing.assert_array_equal(place.inside.numpy(), views.project(points).inside.numpy())
+
+
+def test_normals_are_the_slope_of_the_distance():
+    points = torch.nn.functional.normalize(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), dim=1) * 0.5
+
+    def ball(at: torch.Tensor) -> torch.Tensor:
+        return at.norm(dim=1) - 0.5
+
+    def outside_only(at: torch.Tensor) -> torch.Tensor:
+        return torch.where(ball(at) > -0.01, ball(at), torch.nan)
+
+    torch.testing.assert_close(surface_normals(ball, points), points / 0.5, atol=0.01, rtol=0)
+    one_sided = surface_normals(outside_only, points)
+    assert ((one_sided * points).sum(1) / 0.5).min() > 0.97
+    assert surface_normals(lambda at: torch.full((len(at),), torch.nan), points).abs().max() == 0

@@ -198,9 +198,35 @@ def test_training_writes_a_field_and_goes_on(tmp_path):
         train_field(TINY, tmp_path / "new", device="cpu", resume=True)
 
 
+@pytest.mark.parametrize("variant", [{}, {"outcome": "logits"}, {"outcome": "direct", "classes": 20}])
+def test_variants_of_the_ablation_learn_from_the_same_examples(sequence, variant):
+    recipe = FieldRecipe(rooms=1, views=12, sources=(7, 9), points=256, merge=0.0, way="window")
+    module = FieldModule(asdict(recipe), replace(SMALL, **variant))
+    module.log = lambda *a, **k: None
+    example = VoteExamples([sequence], recipe, (1, 1), 1)[0]
+    module.training_step(example, 0).backward()
+    head = module.field.direct or module.field.voting
+    assert head.last.weight.grad.abs().max() > 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+    with torch.no_grad():
+        module.validation_step(example, 0)
+    assert set(module.counts) == {"voted", "averaged"}
+    if variant:
+        with pytest.raises(ValueError, match="use way 'window'"):
+            FieldModule(asdict(replace(recipe, way="stream")), replace(SMALL, **variant))
+    if "classes" in variant:
+        with pytest.raises(ValueError, match="use merge 0"):
+            FieldModule(asdict(replace(recipe, merge=0.3)), replace(SMALL, **variant))
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [({"sources": (8, 24)}, "sources is"), ({"points": 0}, "points is 0"), ({"epochs": 0}, "epochs")],
+    [
+        ({"sources": (8, 24)}, "sources is"),
+        ({"points": 0}, "points is 0"),
+        ({"epochs": 0}, "epochs"),
+        ({"way": "all"}, "way is"),
+    ],
 )
 def test_recipes_that_cannot_be_are_refused(wrong, named):
     with pytest.raises(ValueError, match=named):
