@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from gnesf_model.field.precision import full_precision
+
 NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
 """Offsets of the 27 cells of a 3 x 3 x 3 kernel."""
 _CORNERS = tuple(itertools.product((0, 1), repeat=3))
@@ -32,11 +34,13 @@ class Lattice:
         """The lattice along the axes of the world, with dtype and device of `like`."""
         return cls(torch.eye(4, dtype=like.dtype, device=like.device))
 
+    @full_precision
     def centres(self, cells: torch.Tensor, size_m: float) -> torch.Tensor:
         """World coordinates (V, 3) m of the centres of cells (V, 3) int64."""
         T = self.world_T_lattice
         return ((cells.to(T.dtype) + 0.5) * size_m) @ T[:3, :3].T + T[:3, 3]
 
+    @full_precision
     def coordinates(self, points: torch.Tensor, size_m: float) -> torch.Tensor:
         """Points (K, 3) of the world in units of cells: the centre of cell c has the coordinates c."""
         T = self.world_T_lattice

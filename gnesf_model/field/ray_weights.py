@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from gnesf_model.field.precision import full_precision
+
 
 def density_weights(density: torch.Tensor) -> torch.Tensor:
     """Eq. 7: w(x_m) = T(x_m) (1 - exp(-sigma(x_m))), T(x_m) = exp(-sum_{j<m} sigma(x_j)), of densities (R, M) in order.
@@ -65,6 +67,7 @@ def _entered(distance: torch.Tensor) -> torch.Tensor:
     return (distance > 0).cummax(dim=1).values & (distance < 0)
 
 
+@full_precision
 def composite(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Eq. 5: sum_m w(x_m) s(x_m) (R, C) of weights (R, M) and values (R, M, C)."""
     return torch.einsum("rm,rmc->rc", weights, values)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gnesf_model.field.precision import full_precision
 from gnesf_model.frame import Camera
 from gnesf_model.segment.segmenter import STRIDE
 
@@ -125,11 +126,13 @@ class SourceViews:
         )
 
     @property
+    @full_precision
     def origins(self) -> torch.Tensor:
         """(N, 3) camera centres o_i in the world, m."""
         R, t = self.cam_T_world[:, :3, :3], self.cam_T_world[:, :3, 3]
         return -(R.transpose(1, 2) @ t[:, :, None])[:, :, 0]
 
+    @full_precision
     def project(self, points: torch.Tensor) -> Projections:
         """The pixels pi_i(x) of points (K, 3) in the world, m."""
         R, t = self.cam_T_world[:, :3, :3], self.cam_T_world[:, :3, 3]

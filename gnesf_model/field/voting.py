@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gnesf_model.field.precision import full_precision
 from gnesf_model.field.statistics import STATISTICS
 
 _CHUNK_VOTES = 16384
@@ -121,7 +122,7 @@ class VotingNetwork(nn.Module):
         if inputs.encoding is not None:
             x = x + self.place(inputs.encoding[part] * keep["encoding"])
         x = F.elu(self.middle(F.elu(x)))
-        return self.options.bound * torch.tanh(self.last(x)[..., 0])
+        return self.options.bound * torch.tanh(self.last(x)[..., 0].to(displacement.dtype))
 
     def _kept_inputs(self, like: torch.Tensor) -> dict[str, torch.Tensor]:
         """0 or 1 for each kind of input."""
@@ -152,6 +153,7 @@ def vote_shares(scores: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     return votes / torch.where(total > 0, total, torch.ones_like(total))
 
 
+@full_precision
 def soft_vote(probabilities: torch.Tensor, scores: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """Eq. 4: s(x) (K, C) of S_i(x) (N, K, C) and v_i(x) (N, K) over the views that see the point.
 
@@ -160,6 +162,7 @@ def soft_vote(probabilities: torch.Tensor, scores: torch.Tensor, seen: torch.Ten
     return torch.einsum("nk,nkc->kc", vote_shares(scores, seen), probabilities)
 
 
+@full_precision
 def soft_vote_on_logits(probabilities: torch.Tensor, scores: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """The paper's ablation: as `soft_vote`, but the views' logits are averaged, and the softmax comes after.
 

@@ -360,8 +360,7 @@ def train_field(
     trainer = lightning.Trainer(
         accelerator="cuda" if cuda else "cpu",
         devices=devices if cuda else 1,
-        # The hard numbers of geometry stay in single precision: projections and cells.
-        precision="32-true",
+        precision="bf16-mixed" if cuda else "32-true",  # coordinates stay as they are: field/precision.py
         max_epochs=recipe.epochs,
         reload_dataloaders_every_n_epochs=1,
         gradient_clip_val=1.0,

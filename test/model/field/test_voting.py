@@ -1,5 +1,7 @@
 """Soft voting against the equations, and what users may rely on."""
 
+from dataclasses import replace
+
 import field_reference as reference
 import numpy as np
 import pytest
@@ -11,14 +13,17 @@ from field_scene import (
     moved_views,
     random_points,
     random_views,
+    randomised,
     small_field,
     turned_world,
     visibility,
 )
 
+from gnesf_model.field.cells import Lattice, box_cells
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
 from gnesf_model.field.moments import Moments, masked_moments
 from gnesf_model.field.statistics import probability_statistics
+from gnesf_model.field.surfaces import PredictedSurface
 from gnesf_model.field.voting import (
     VotingOptions,
     distance_scores,
@@ -71,8 +76,6 @@ def test_the_order_of_the_views_does_not_matter(views, points):
 
 def test_twenty_or_forty_classes_with_the_same_weights(points):
     field, twenty = small_field(), random_views(classes=20)
-    from dataclasses import replace
-
     # The same segmentation in a space of 40 classes, in another order, most of which are not in these images.
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     wide = torch.cat([twenty.probabilities, torch.zeros_like(twenty.probabilities)], dim=-1)[..., order]
@@ -135,8 +138,6 @@ def test_gradients_are_finite_everywhere(points):
     views.probabilities[1] = 0
     field = NeuralSemanticField(SMALL)
     images = torch.rand(5, 3, 50, 66)
-    from dataclasses import replace
-
     probabilities = views.probabilities.clone().requires_grad_()
     seen = replace(views, probabilities=probabilities, features=features_of(field, images))
     points = points.float()
@@ -172,8 +173,6 @@ def test_scored_in_parts_it_is_the_same(views):
 
 @pytest.mark.parametrize("kind", ["features", "encoding", "displacement", "statistics", "repeats"])
 def test_an_input_that_is_switched_off_is_not_read(views, points, kind):
-    from dataclasses import replace
-
     on = small_field(voting=VotingOptions(use_repeats=True))
     off = small_field(voting=replace(VotingOptions(use_repeats=True), **{f"use_{kind}": False}))
     encoding = encoding_of(on, views, points)
@@ -230,8 +229,6 @@ def test_visibility_can_be_left_out_for_the_ablation(views, points):
 
 
 def test_predicting_directly_reads_features_and_never_votes(views, points):
-    from dataclasses import replace
-
     field = small_field(outcome="direct", classes=7)
     found = field(points, views, encoding_of(field, views, points))
     assert found.probabilities.shape == (len(points), 7) and found.scores is None
@@ -273,3 +270,33 @@ def test_moments_one_view_at_a_time_are_those_of_all():
         torch.testing.assert_close(getattr(one, name), getattr(every, name), atol=1e-12, rtol=0)
     k = int(seen.sum(0).argmax())
     np.testing.assert_allclose(every.variance[k], values[seen[:, k], k].var(0, unbiased=False), atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["window", "stream"])
+def test_mixed_precision_is_close_and_learns(points, way):
+    """What training on a GPU does: networks in bfloat16, geometry in float32."""
+    torch.manual_seed(0)
+    field = NeuralSemanticField(SMALL)
+    randomised(field.voting, scale=0.1)
+    views, images, points = random_views(dtype=torch.float32), torch.rand(5, 3, 50, 66), points.float()
+
+    def run():
+        seen = replace(views, features=tuple(m.permute(0, 2, 3, 1) for m in field.encoder(images)))
+        encoding = field.volume(
+            seen, Lattice.world(points), box_cells((-4, -4, -4), (8, 8, 8)), lambda c, d: c[:, 0] > 0
+        )
+        found = (field if way == "window" else field.stream)(points, seen, encoding)
+        return found, PredictedSurface(field.volume, encoding)(points)
+
+    exact, distance = run()
+    pixels, coordinates = views.project(points).pixels, Lattice.world(points).coordinates(points, 0.04)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, near = run()
+        assert torch.equal(views.project(points).pixels, pixels)
+        assert torch.equal(Lattice.world(points).coordinates(points, 0.04), coordinates)
+        loss = -found.probabilities.sum(1).clamp_min(1e-4).log().mean() + near.nan_to_num().square().mean()
+    loss.backward()
+    torch.testing.assert_close(found.scores.float(), exact.scores, atol=0.1, rtol=0)
+    torch.testing.assert_close(found.probabilities.float(), exact.probabilities, atol=0.02, rtol=0)
+    torch.testing.assert_close(near.float(), distance, atol=0.05, rtol=0, equal_nan=True)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in field.parameters())
