@@ -185,5 +185,26 @@ def render_view(
     return FieldImage(*image)
 
 
+@torch.inference_mode()
+def render_depth(
+    camera: Camera,
+    world_T_cam: np.ndarray,
+    geometry: RayGeometry,
+    sampling: Sampling,
+    *,
+    device: torch.device | str = "cpu",
+    rays_at_once: int = 8192,
+) -> torch.Tensor:
+    """Depth (H, W) m, 0 where nothing is met: once for each keyframe, for `visibility.visible_in_depth`."""
+    pose = torch.from_numpy(np.asarray(world_T_cam, np.float64)).float().to(device)
+    directions = pixel_rays(camera, device).view(-1, 3) @ pose[:3, :3].T
+    found = []
+    for part in directions.split(rays_at_once):
+        depth = stratified_depths(len(part), sampling.near_m, sampling.far_m, sampling.coarse, part)
+        weights, surface = geometry(_points(pose[:3, 3].expand(len(part), 3), part, depth), depth)
+        found.append(torch.where(weights.sum(dim=1) > 0.5, surface, 0.0))
+    return torch.cat(found).view(camera.height, camera.width)
+
+
 def _points(origins: torch.Tensor, directions: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
     return origins[:, None] + depth[..., None] * directions[:, None]

@@ -115,6 +115,31 @@ class SpatialVoting(nn.Module):
             votes = torch.where((votes <= 0) & (total > 1e-6), torch.ones_like(votes), votes)
         return distribution
 
+    def refreshed(
+        self, patch: SurfacePatch, distribution: torch.Tensor, changed: torch.Tensor, votes: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What `forward` gives for some points alone, (Q, C): after a keyframe, those around what it has changed.
+
+        Args:
+            changed: (Q,) rows of the points that are asked for. The work is that of the points within `rounds` times
+                the radius of them.
+        """
+        reach = self.options.radius_m * max(self.options.rounds, 1) + 1e-4
+        host, rows = patch.points.detach().cpu().numpy(), changed.cpu().numpy()
+        if len(rows) == 0:
+            return distribution[changed]
+        apart, _ = cKDTree(host[rows]).query(host, distance_upper_bound=reach)
+        near = torch.from_numpy(np.flatnonzero(np.isfinite(apart))).to(changed.device)
+        part = SurfacePatch(
+            patch.points[near],
+            patch.normals[near],
+            patch.colors[near],
+            None if patch.encoding is None else patch.encoding[near],
+        )
+        neighbours = find_neighbours(part.points, self.options.radius_m, self.options.neighbours)
+        found = self(part, distribution[near], neighbours, None if votes is None else votes[near])
+        return found[torch.searchsorted(near, changed)]
+
     def affinities(self, patch: SurfacePatch, neighbours: torch.Tensor) -> torch.Tensor:
         """(K, J) >= 0 of each point's neighbours; 0 where there is none."""
         pairs = _pair_features(patch, neighbours, self.options.radius_m)

@@ -61,6 +61,18 @@ def test_any_classes_any_order_and_any_frame():
     torch.testing.assert_close(spatial(turned, distribution, neighbours), found, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_what_has_changed_can_be_asked_for_alone(learned):
+    patch, distribution, _ = corner_patch()
+    # Enough neighbours that none of equal distance is cut off: which one it is may differ.
+    spatial = randomised(SpatialVoting(SpatialOptions(rounds=2, radius_m=0.09, neighbours=40), learned))
+    votes = torch.rand(len(distribution), generator=torch.Generator().manual_seed(5)) * 9
+    whole = spatial(patch, distribution, find_neighbours(patch.points, 0.09, 40), votes)
+    changed = torch.tensor([3, 200, 17, 400])
+    torch.testing.assert_close(spatial.refreshed(patch, distribution, changed, votes), whole[changed])
+    assert spatial.refreshed(patch, distribution, changed[:0]).shape == (0, 2)
+
+
 def test_points_without_votes_take_their_neighbours_and_islands_stay_unknown():
     patch, distribution, truth = corner_patch()
     holes = torch.rand(len(truth), generator=torch.Generator().manual_seed(2)) < 0.2

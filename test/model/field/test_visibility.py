@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.field.rendering import Sampling, SdfGeometry, render_depth
 from gnesf_model.field.surfaces import MeasuredSurface, surface_normals
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import occluded_by_signs, visible_along_rays, visible_in_depth
@@ -114,6 +115,22 @@ def test_both_forms_agree_on_the_surface_of_a_room(room):
     assert (only_rule & beside).sum() > 0.6 * only_rule.sum()
     coarse, *_ = compare(views, points, source.scene.sdf, 0.05, spacing_m=0.6)
     assert coarse < agreement - 0.03, "too few samples lose occluders"
+
+
+def test_rendered_depth_serves_as_well_as_measured_depth(room):
+    """What `geometry: rgb` uses: the depth that the distance itself renders, once for each view."""
+    source, _, _, points = room
+    camera, pose = source.camera.strided(3), source.poses[0]
+    rendered = render_depth(camera, pose, SdfGeometry(source.scene.sdf, 0.05), Sampling(0.05, 8.0, 256, 0))
+    depth = source.renderer.render(camera, pose, 1.0).depth
+    both = (rendered > 0) & (depth > 0)
+    assert both.float().mean() > 0.97
+    assert float((rendered - depth)[both].abs().median()) < 0.005
+    view = SourceViews.make([camera], [pose], torch.zeros(1, 0, 10, 14), depth=depth[None])
+    place = view.project(points)
+    told = [visible_in_depth(replace(view, depth=d[None]), place, 0.05) for d in (rendered, depth)]
+    assert 0.02 < (place.inside & ~told[1]).sum() / place.inside.sum() < 0.5, "the test needs occlusion"
+    assert (told[0] == told[1])[place.inside].float().mean() > 0.97
 
 
 def test_measured_geometry_serves_the_rule_too(room):
