@@ -13,7 +13,9 @@ from gnesf_model.field.model import FieldOptions
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.weights import load_field
 from gnesf_model.training.corruption import Habits, corrupted, merged_classes
-from gnesf_model.training.field import EXPORT, FieldModule, FieldRecipe, VoteExamples, train_field
+from gnesf_model.training.field import EXPORT, FieldModule, train_field
+from gnesf_model.training.field_data import VoteExamples
+from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.room_sequences import (
     RoomSequence,
     RoomSequenceFolder,
