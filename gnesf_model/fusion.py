@@ -22,6 +22,7 @@ class ViewSamples:
         probabilities: (M, C) float32 S_i(x), the view's class probabilities there.
         mean: (M, C) float32 distribution of the votes so far.
         total: (M,) float32 weight of the votes so far.
+        rows: (M,) int64 rows of the vote table, for a fusion that remembers something of each; None: not said.
     """
 
     frame: Frame
@@ -31,6 +32,7 @@ class ViewSamples:
     probabilities: torch.Tensor
     mean: torch.Tensor
     total: torch.Tensor
+    rows: torch.Tensor | None = None
 
 
 class ViewFusion(Protocol):

@@ -37,6 +37,7 @@ ALLOWED = {
     "fusion": "frame",
     "pose_jumps": "frame",
     "sampling": "frame geometry segment volume",
+    "field": "frame fusion geometry labels segment volume",
     "mapper": "config device frame fusion geometry keyframes labels pose_jumps sampling segment timing volume",
     "map_check": "gnesf_model frame mapper",
     "map_file": "device map_check mapper volume",
@@ -48,7 +49,7 @@ ALLOWED = {
     "voxels": "device labels mapper",
     "visualization": "frame labels mapper segment voxels",
     "recording": "config data frame labels mapper occupancy segment visualization",
-    "training": "data device labels",
+    "training": "data device field frame labels segment",
     "commands": "gnesf_model build config data device evaluation frame geometry labels mapper recording segment "
     "training visualization",
     "cli": "",
@@ -56,8 +57,8 @@ ALLOWED = {
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags safetensors scipy torch torchmetrics tqdm "
-    "transformers trimesh yaml",
+    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags safetensors scipy torch torchmetrics tqdm transformers "
+    "trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.

@@ -1,0 +1,54 @@
+"""What the field is trained with: eq. 6, and what geometry and votes need beside it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+_LEAST = 1e-4
+
+
+def rendered_cross_entropy(
+    probabilities: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Eq. 6: -log S^(r) of the true class, the mean over rays or points.
+
+    Args:
+        probabilities: (R, C) rendered, or s(x) of points.
+        labels: (R,) int64; 255 counts nothing.
+        class_weights: (C,) to balance classes.
+    """
+    known = labels < probabilities.shape[1]
+    rows, true = known.nonzero()[:, 0], labels[known]
+    if len(rows) == 0:
+        return probabilities.sum() * 0.0
+    loss = -probabilities[rows, true].clamp_min(_LEAST).log()
+    # Below the least value the slope of a clamp is zero; a straight line goes on.
+    loss = loss + (_LEAST - probabilities[rows, true]).clamp_min(0) / _LEAST
+    if class_weights is None:
+        return loss.mean()
+    weight = class_weights[true]
+    return (loss * weight).sum() / weight.sum().clamp_min(1e-9)
+
+
+def occupancy_loss(logits: torch.Tensor, occupied: torch.Tensor) -> torch.Tensor:
+    """Binary cross entropy of occupancy logits (V,), the rarer kind weighted up to half of the whole."""
+    truth = occupied.to(logits.dtype)
+    share = truth.mean().clamp(0.02, 0.98)
+    weight = torch.where(occupied, 0.5 / share, 0.5 / (1 - share))
+    return F.binary_cross_entropy_with_logits(logits, truth, weight)
+
+
+def log_tsdf_loss(predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """L1 between signed distances (V,) in truncation distances, on the scale sign(d) log(|d| + 1)."""
+
+    def scale(d: torch.Tensor) -> torch.Tensor:
+        return d.sign() * d.abs().log1p()
+
+    return (scale(predicted) - scale(truth.clamp(-1, 1))).abs().mean() if len(truth) else predicted.sum()
+
+
+def gain_penalty(scores: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """(mean v)^2 of scores (N, K): a softmax leaves their common level free, votes of different times must share it."""
+    count = seen.sum().clamp_min(1)
+    return ((scores * seen).sum() / count).square()

@@ -1,0 +1,123 @@
+"""The learned vote inside the mapper: eq. 3 for each new keyframe, once, from what is known when it comes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import cv2
+import numpy as np
+import torch
+
+from gnesf_model.field.image_encoder import image_tensor
+from gnesf_model.field.model import NeuralSemanticField, next_score
+from gnesf_model.field.moment_table import MomentTable
+from gnesf_model.field.viewpoints import earlier_repeats
+from gnesf_model.field.views import SourceViews
+from gnesf_model.field.volume_memory import VolumeMemory
+from gnesf_model.frame import Camera, Frame
+from gnesf_model.fusion import ViewSamples
+from gnesf_model.geometry import invert
+
+_POSES_REMEMBERED = 256
+
+
+class LearnedFusion:
+    """A `ViewFusion` with the weights of a trained field.
+
+    It keeps the running mean and variance of the features for every row of the vote table, the volume's for every cell
+    near the surface, and no view.
+
+    Args:
+        field: trained; learned votes on probabilities.
+        image_side_px: longer side that images are brought to before the encoder; 0 leaves them.
+        device: where everything lives.
+
+    Raises:
+        ValueError: a variant of the field that does not vote on probabilities.
+    """
+
+    def __init__(
+        self, field: NeuralSemanticField, *, image_side_px: int = 320, device: torch.device | str = "cpu"
+    ) -> None:
+        if field.voting is None or field.options.outcome != "probabilities":
+            raise ValueError(
+                f"the field is the variant {field.options.weighting!r} / {field.options.outcome!r}, expected "
+                "learned votes on probabilities"
+            )
+        self.field = field.to(device).eval()
+        self.image_side_px, self.device = image_side_px, torch.device(device)
+        self.volume = VolumeMemory(field.volume, depth=field.options.vote_level + 1, device=device)
+        self.rows = MomentTable(field.options.features[0], device=device)
+        self.poses: deque[np.ndarray] = deque(maxlen=_POSES_REMEMBERED)
+
+    def clear(self) -> None:
+        """Forget every view."""
+        self.volume.clear()
+        self.rows.clear()
+        self.poses.clear()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that is reserved now."""
+        return self.volume.memory_bytes + self.rows.memory_bytes
+
+    @torch.inference_mode()
+    def weights(self, samples: ViewSamples) -> torch.Tensor:
+        """exp(v_i(x)) of eq. 4 (M,) for the newest view: positive, within exp(+- bound).
+
+        Raises:
+            ValueError: the samples do not say their rows of the vote table.
+            MapFull, OutOfReach: the volume does not fit.
+        """
+        if samples.rows is None:
+            raise ValueError("the samples have no rows: the mapper must give the rows of the vote table with them")
+        if len(samples.points) == 0:
+            return torch.ones_like(samples.depth)
+        view = self._view(samples.frame)
+        place = view.project(samples.points)
+        features = view.sample_features(place.pixels)[0]
+        encoding = self.volume.add(view, samples.points)
+        self.poses.append(samples.frame.world_T_cam)
+        repeats = None
+        if self.field.options.voting.use_repeats:
+            repeats = samples.depth.new_tensor(earlier_repeats(np.stack(self.poses))[-1])
+        score = next_score(
+            self.field.voting,
+            features,
+            samples.probabilities,
+            place.displacement[0],
+            self.rows.add(samples.rows, features),
+            samples.mean,
+            encoding.at(samples.points, self.field.options.vote_level)[0],
+            repeats,
+        )
+        return score.exp()
+
+    def _view(self, frame: Frame) -> SourceViews:
+        """The frame with its features, at the encoder's resolution; its classes were sampled by the mapper."""
+        camera = scaled(frame.camera, self.image_side_px)
+        rgb, depth = frame.rgb, frame.depth
+        if camera != frame.camera:
+            size = (camera.width, camera.height)
+            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+            depth = None if depth is None else cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
+        maps = self.field.encoder(image_tensor(rgb, self.device)[None])
+        return SourceViews(
+            size=(camera.width, camera.height),
+            intrinsics=torch.tensor([[camera.fx, camera.fy, camera.cx, camera.cy]], device=self.device),
+            cam_T_world=torch.from_numpy(invert(frame.world_T_cam)).float()[None].to(self.device),
+            probabilities=maps[0].new_zeros(1, *maps[0].shape[2:], 0),
+            features=tuple(map_.permute(0, 2, 3, 1).contiguous() for map_ in maps),
+            depth=None if depth is None else torch.from_numpy(np.ascontiguousarray(depth))[None].to(self.device),
+        )
+
+
+def scaled(camera: Camera, side_px: int) -> Camera:
+    """The camera of an image made smaller so that its longer side has at most `side_px` pixels; 0 leaves it."""
+    longer = max(camera.width, camera.height)
+    if side_px <= 0 or longer <= side_px:
+        return camera
+    width, height = (max(1, round(n * side_px / longer)) for n in (camera.width, camera.height))
+    sx, sy = width / camera.width, height / camera.height
+    cx, cy = (camera.cx + 0.5) * sx - 0.5, (camera.cy + 0.5) * sy - 0.5
+    return Camera(width, height, camera.fx * sx, camera.fy * sy, cx, cy)

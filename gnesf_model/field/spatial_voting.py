@@ -1,0 +1,206 @@
+"""Voting across space: a surface point takes votes from its neighbours, by learned affinities (beyond the paper).
+
+The affinities come from geometry, colour and M(x) alone; the class count enters nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import nn
+
+_PAIR_INPUTS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class SurfacePatch:
+    """Surface points with what their affinities are made from.
+
+    Attributes:
+        points: (K, 3) m.
+        normals: (K, 3) unit length, or zero where there is none.
+        colors: (K, 3) in 0..1.
+        encoding: (K, D) M(x); None: zero.
+    """
+
+    points: torch.Tensor
+    normals: torch.Tensor
+    colors: torch.Tensor
+    encoding: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class SpatialOptions:
+    """How far votes reach; the geometric fallback has no other settings.
+
+    Attributes:
+        radius_m: neighbours are at most this far.
+        neighbours: at most so many, the nearest ones.
+        rounds: how often votes are passed on.
+        share: what the neighbours' mean counts against the point's own distribution, 0..1.
+        encoding: channels of M(x).
+        hidden: width of the affinity network.
+    """
+
+    radius_m: float = 0.12
+    neighbours: int = 16
+    rounds: int = 5
+    share: float = 0.8
+    encoding: int = 24
+    hidden: int = 32
+
+    def __post_init__(self) -> None:
+        if not self.radius_m > 0 or self.neighbours < 1 or self.rounds < 0:
+            raise ValueError(
+                f"radius_m is {self.radius_m}, neighbours {self.neighbours}, rounds {self.rounds}; expected a "
+                "radius > 0, at least 1 neighbour and at least 0 rounds"
+            )
+        if not 0 < self.share < 1:
+            raise ValueError(f"share is {self.share}, expected a number between 0 and 1")
+
+
+class SpatialVoting(nn.Module):
+    """Passes votes between neighbours.
+
+    The affinity of a pair is the geometric one times exp of a small network, and what the neighbours count together has
+    a gate. The network's last layers start at zero: training starts at the geometric fallback.
+
+    Args:
+        learned: False leaves the networks out: the plain geometric fallback, without weights.
+    """
+
+    def __init__(self, options: SpatialOptions | None = None, learned: bool = True) -> None:
+        super().__init__()
+        self.options = o = options or SpatialOptions()
+        self.pair = self.gate = self.reduce = None
+        if learned:
+            self.reduce = nn.Linear(o.encoding, 8)
+            self.pair = nn.Sequential(nn.Linear(_PAIR_INPUTS + 8, o.hidden), nn.ELU(), nn.Linear(o.hidden, 1))
+            self.gate = nn.Sequential(nn.Linear(3, o.hidden), nn.ELU(), nn.Linear(o.hidden, 1))
+            for net in (self.pair, self.gate):
+                nn.init.zeros_(net[-1].weight)
+                nn.init.zeros_(net[-1].bias)
+
+    def forward(
+        self,
+        patch: SurfacePatch,
+        distribution: torch.Tensor,
+        neighbours: torch.Tensor,
+        votes: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Distributions (K, C) after all rounds.
+
+        Args:
+            distribution: (K, C) s(x) of eq. 4; rows of zeros have no vote and are filled from their neighbours.
+            neighbours: (K, J) rows of other points, -1 where there is none (`find_neighbours`).
+            votes: (K,) weight of the votes behind each distribution; None: 1 where there is one.
+        """
+        if votes is None:
+            votes = (distribution.sum(-1) > 0).to(distribution.dtype)
+        affinity = self.affinities(patch, neighbours)
+        safe = neighbours.clamp_min(0)
+        for _ in range(self.options.rounds):
+            # Neighbours with many votes are surer; a neighbour without any says nothing.
+            weight = affinity * (votes / (votes + 1))[safe]
+            total = weight.sum(1)
+            mean = torch.einsum("kj,kjc->kc", weight, distribution[safe]) / total.clamp_min(1e-6)[:, None]
+            share = self._share(affinity, weight, votes)
+            share = torch.where(total > 1e-6, share, torch.zeros_like(share))
+            share = torch.where((votes <= 0) & (total > 1e-6), torch.ones_like(share), share)
+            distribution = torch.lerp(distribution, mean, share[:, None])
+            # A point that was filled passes on what it got, as one vote.
+            votes = torch.where((votes <= 0) & (total > 1e-6), torch.ones_like(votes), votes)
+        return distribution
+
+    def refreshed(
+        self, patch: SurfacePatch, distribution: torch.Tensor, changed: torch.Tensor, votes: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What `forward` gives for some points alone, (Q, C): after a keyframe, those around what it has changed.
+
+        Args:
+            changed: (Q,) rows of the points that are asked for. The work is that of the points within `rounds` times
+                the radius of them.
+        """
+        reach = self.options.radius_m * max(self.options.rounds, 1) + 1e-4
+        host, rows = patch.points.detach().cpu().numpy(), changed.cpu().numpy()
+        if len(rows) == 0:
+            return distribution[changed]
+        apart, _ = cKDTree(host[rows]).query(host, distance_upper_bound=reach)
+        near = torch.from_numpy(np.flatnonzero(np.isfinite(apart))).to(changed.device)
+        part = SurfacePatch(
+            patch.points[near],
+            patch.normals[near],
+            patch.colors[near],
+            None if patch.encoding is None else patch.encoding[near],
+        )
+        neighbours = find_neighbours(part.points, self.options.radius_m, self.options.neighbours)
+        found = self(part, distribution[near], neighbours, None if votes is None else votes[near])
+        return found[torch.searchsorted(near, changed)]
+
+    def affinities(self, patch: SurfacePatch, neighbours: torch.Tensor) -> torch.Tensor:
+        """(K, J) >= 0 of each point's neighbours; 0 where there is none."""
+        pairs = _pair_features(patch, neighbours, self.options.radius_m)
+        affinity = geometric_affinities(pairs)
+        if self.pair is not None:
+            encoding = patch.encoding
+            if encoding is None:
+                encoding = patch.points.new_zeros(len(patch.points), self.options.encoding)
+            reduced = self.reduce(encoding)
+            apart = (reduced[:, None] - reduced[neighbours.clamp_min(0)]).abs()
+            affinity = affinity * (3 * torch.tanh(self.pair(torch.cat([pairs, apart], dim=-1))[..., 0])).exp()
+        return affinity * (neighbours >= 0)
+
+    def _share(self, affinity: torch.Tensor, weight: torch.Tensor, votes: torch.Tensor) -> torch.Tensor:
+        base = torch.logit(torch.tensor(self.options.share, dtype=weight.dtype, device=weight.device))
+        if self.gate is None:
+            return torch.sigmoid(base).expand(len(votes))
+        told = torch.stack([affinity.sum(1).log1p(), weight.sum(1).log1p(), votes.log1p()], dim=1)
+        return torch.sigmoid(base + self.gate(told)[:, 0])
+
+
+def geometric_affinities(pairs: torch.Tensor) -> torch.Tensor:
+    """The plain fallback (K, J): near, on the same plane, of the same normal, of a similar colour."""
+    distance, plane, normal, _, color = pairs[..., :5].unbind(-1)
+    return (
+        -2 * distance.square() - (plane / 0.25).square() - ((1 - normal) / 0.3).square() - (color / 0.3).square()
+    ).exp()
+
+
+def find_neighbours(
+    points: torch.Tensor, radius_m: float, count: int, queries: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Rows (Q, count) int64 of the points (K, 3) nearest to each query within a radius, itself left out; -1: no more.
+
+    Args:
+        queries: (Q,) rows of the points that are asked for (what has changed); all by default.
+    """
+    host = points.detach().cpu().numpy()
+    wanted = np.arange(len(host)) if queries is None else queries.cpu().numpy()
+    if len(wanted) == 0:
+        return torch.zeros(0, count, dtype=torch.int64, device=points.device)
+    # One more than wanted: a point is its own nearest neighbour, save among points at the same place.
+    _, rows = cKDTree(host).query(host[wanted], k=count + 1, distance_upper_bound=radius_m)
+    rows = np.where((rows == len(host)) | (rows == wanted[:, None]), -1, rows)
+    order = np.argsort(rows < 0, axis=1, kind="stable")[:, :count]
+    return torch.from_numpy(np.take_along_axis(rows, order, axis=1)).to(points.device)
+
+
+def _pair_features(patch: SurfacePatch, neighbours: torch.Tensor, radius_m: float) -> torch.Tensor:
+    """(K, J, 7): distance, distance off the plane, cosine of the normals (clamped, as is), colour differences."""
+    safe = neighbours.clamp_min(0)
+    step = (patch.points[safe] - patch.points[:, None]) / radius_m
+    here, there = patch.normals[:, None], patch.normals[safe]
+    cosine = (here * there).sum(-1)
+    known = (here.square().sum(-1) > 0) & (there.square().sum(-1) > 0)
+    # Without a normal nothing speaks against the pair.
+    cosine = torch.where(known, cosine, torch.ones_like(cosine))
+    plane = (step * here).sum(-1).abs() + (step * there).sum(-1).abs()
+    apart = patch.colors[safe] - patch.colors[:, None]
+    light = apart.mean(-1)
+    hue = (apart - light[..., None]).square().sum(-1).add(1e-12).sqrt()
+    color = hue + 0.3 * light.abs()
+    features = [step.square().sum(-1).add(1e-12).sqrt(), plane / 2, cosine.clamp_min(0), cosine, color, light, hue]
+    return torch.stack(features, dim=-1)

@@ -1,0 +1,73 @@
+"""How the votes of the field are trained, as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gnesf_model.data.procrooms.splits import FIELD_SEEDS
+
+
+@dataclass(frozen=True)
+class FieldRecipe:
+    """How the votes are trained.
+
+    Attributes:
+        rooms, views: sequences to train on, of the second half of the training seeds: the first is the segmenter's, and
+            what it has learned by heart says nothing of its errors.
+        validation_rooms: of the validation seeds.
+        epochs: passes over the rooms; a step is one room.
+        width, height: of the views.
+        sources: the fewest and the most views that vote on a point.
+        points: of a step; half of them where views disagree and one of them is right.
+        way: `stream`: views vote one after the other, as in the mapper; `window`: all at once, as in the paper. The
+            variants of the ablation (`direct`, `logits`, weights by hand) have only the latter.
+        shift_m, turn_deg: standard deviation of the errors of the source poses.
+        merge: how often classes are merged to a coarser label space.
+        drop: how often the vote goes without features, without M, without statistics.
+        penalty: weight of `gain_penalty`.
+        learning_rate, warm_up, weight_decay: of AdamW.
+        seed: of everything random.
+    """
+
+    rooms: int = 400
+    views: int = 24
+    validation_rooms: int = 20
+    epochs: int = 25
+    width: int = 160
+    height: int = 120
+    sources: tuple[int, int] = (8, 20)
+    points: int = 4096
+    way: str = "stream"
+    shift_m: float = 0.01
+    turn_deg: float = 0.5
+    merge: float = 0.3
+    drop: float = 0.3
+    penalty: float = 0.01
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    weight_decay: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rooms", "validation_rooms", "epochs", "width", "height", "points"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.way not in ("stream", "window"):
+            raise ValueError(f"way is {self.way!r}, expected stream or window")
+        if self.rooms > len(FIELD_SEEDS):
+            raise ValueError(f"rooms is {self.rooms}, expected at most {len(FIELD_SEEDS)}, the seeds there are")
+        fewest, most = self.sources
+        if not 2 <= fewest <= most < self.views:
+            raise ValueError(
+                f"sources is {self.sources} with {self.views} views, expected at least 2, and a view left as the target"
+            )
+
+    def with_changes(self, **changes: float | None) -> FieldRecipe:
+        """The recipe with every change that is not None."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
+RECIPES = {
+    "cpu": FieldRecipe(),
+    "gpu": FieldRecipe(rooms=4000, width=256, height=192, epochs=10, validation_rooms=50),
+}

@@ -1,0 +1,194 @@
+"""Short walks through procedural rooms with all that a field learns from, rendered once and read from a folder."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.device import set_cpu_threads
+from gnesf_model.frame import Camera
+
+SETTINGS_FILE = "sequences.json"
+
+
+@dataclass(frozen=True)
+class RoomSequence:
+    """Views of one room, in the order of the walk.
+
+    Attributes:
+        camera: of all views.
+        world_T_cam: (T, 4, 4) float64.
+        rgb: (T, H, W, 3) uint8.
+        depth: (T, H, W) float32 m, 0 where there is none.
+        labels: (T, H, W) uint8, 255 = none.
+    """
+
+    camera: Camera
+    world_T_cam: np.ndarray
+    rgb: np.ndarray
+    depth: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def render(cls, source: RoomSource) -> RoomSequence:
+        """All frames of a room."""
+        frames = list(source)
+        return cls(
+            source.camera,
+            np.stack([f.world_T_cam for f in frames]),
+            np.stack([f.rgb for f in frames]),
+            np.stack([f.depth for f in frames]),
+            np.stack([f.labels for f in frames]),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write a .npz, whole or not at all; depth in mm."""
+        part = path.with_suffix(".part.npz")
+        camera = [getattr(self.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")]
+        depth = np.round(np.minimum(self.depth, 65.0) * 1000).astype(np.uint16)
+        arrays = {"world_T_cam": self.world_T_cam, "rgb": self.rgb, "depth": depth, "labels": self.labels}
+        np.savez_compressed(part, camera=np.array(camera), **arrays)
+        part.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> RoomSequence:
+        """Read what `save` wrote.
+
+        Raises:
+            OSError: there is no such file, or it is none of these.
+        """
+        try:
+            with np.load(path) as found:
+                width, height, *intrinsics = found["camera"].tolist()
+                camera = Camera(int(width), int(height), *intrinsics)
+                depth = found["depth"].astype(np.float32) * np.float32(1e-3)
+                return cls(camera, found["world_T_cam"], found["rgb"], depth, found["labels"])
+        except (KeyError, ValueError) as error:
+            raise OSError(f"{path} is no room sequence ({error}): remove it, and it is rendered anew") from error
+
+
+@dataclass(frozen=True)
+class RoomSequences:
+    """Which rooms a folder of sequences holds.
+
+    Attributes:
+        first_seed: of the first room.
+        rooms: how many, with consecutive seeds.
+        views: of each.
+        stride: ticks of the walk at 30 Hz between two views.
+        width, height: in pixels.
+        looks: of the rooms (see `RoomSource`).
+    """
+
+    first_seed: int
+    rooms: int
+    views: int = 24
+    stride: int = 12
+    width: int = 160
+    height: int = 120
+    looks: str = "varied"
+
+    def __post_init__(self) -> None:
+        for name in ("rooms", "views", "stride", "width", "height"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+    def path(self, folder: Path, number: int) -> Path:
+        """File of the room number `number`."""
+        return folder / f"{self.first_seed + number:07d}.npz"
+
+    def render(self, folder: Path, workers: int = 1) -> RoomSequenceFolder:
+        """Make the sequences that `folder` lacks, by `workers` processes of one thread each.
+
+        Raises:
+            ValueError: the folder holds sequences with other settings.
+        """
+        settings = folder / SETTINGS_FILE
+        if settings.is_file():
+            found = json.loads(settings.read_text(encoding="utf-8"))
+            other = [f"{k} {found.get(k)}" for k, v in asdict(self).items() if found.get(k) != v and k != "rooms"]
+            if other:
+                raise ValueError(f"{folder} holds sequences with {', '.join(other)}: name another folder or remove it")
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        missing = [n for n in range(self.rooms) if not self.path(folder, n).is_file()]
+        with tqdm(total=self.rooms, initial=self.rooms - len(missing), desc="rendering", unit="room") as bar:
+            if workers <= 1:
+                for number in missing:
+                    self._render(folder, number)
+                    bar.update()
+            elif missing:
+                # Not fork: the threads of torch do not survive it.
+                context = multiprocessing.get_context("spawn")
+                with ProcessPoolExecutor(workers, context, initializer=set_cpu_threads, initargs=(1,)) as pool:
+                    for done in as_completed([pool.submit(self._render, folder, n) for n in missing]):
+                        done.result()
+                        bar.update()
+        return RoomSequenceFolder(folder)
+
+    def _render(self, folder: Path, number: int) -> None:
+        source = RoomSource.as_recorded(
+            self.first_seed + number, self.views, (self.width, self.height), self.stride, looks=self.looks
+        )
+        source.renderer.antialias = False
+        RoomSequence.render(source).save(self.path(folder, number))
+
+
+class RoomSequenceFolder(Dataset):
+    """The `RoomSequence`s of a folder made by `RoomSequences.render`.
+
+    Raises:
+        FileNotFoundError: no such folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / SETTINGS_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {SETTINGS_FILE}: it is not a folder of room sequences")
+        self.folder = folder
+        self.settings = RoomSequences(**json.loads(path.read_text(encoding="utf-8")))
+
+    def __len__(self) -> int:
+        return self.settings.rooms
+
+    def __getitem__(self, index: int) -> RoomSequence:
+        index = range(len(self))[index]
+        return RoomSequence.load(self.settings.path(self.folder, index))
+
+
+def jittered(world_T_cam: np.ndarray, rng: np.random.Generator, shift_m: float, turn_rad: float) -> np.ndarray:
+    """Poses (N, 4, 4), each moved and turned by a random error of these standard deviations."""
+    from scipy.spatial.transform import Rotation
+
+    poses = np.array(world_T_cam)
+    turns = Rotation.from_rotvec(rng.normal(0, turn_rad, (len(poses), 3))).as_matrix()
+    poses[:, :3, :3] = poses[:, :3, :3] @ turns
+    poses[:, :3, 3] += rng.normal(0, shift_m, (len(poses), 3))
+    return poses
+
+
+def surface_samples(
+    sequence: RoomSequence, view: int, count: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points (K, 3) float32 of the surface that a view measured, in the world, and their labels (K,) int64.
+
+    At most `count`, drawn from the pixels with depth and a label.
+    """
+    depth, labels = sequence.depth[view], sequence.labels[view]
+    v, u = np.nonzero((depth > 0) & (labels != 255))
+    chosen = rng.permutation(len(v))[:count]
+    v, u = v[chosen], u[chosen]
+    c, z = sequence.camera, depth[v, u]
+    local = np.stack([(u - c.cx) / c.fx * z, (v - c.cy) / c.fy * z, z], axis=1)
+    pose = sequence.world_T_cam[view]
+    points = local @ pose[:3, :3].T + pose[:3, 3]
+    return torch.from_numpy(points.astype(np.float32)), torch.from_numpy(labels[v, u].astype(np.int64))

@@ -1,0 +1,136 @@
+"""Votes between neighbouring surface points: within a surface, not across its edges, whatever the classes are."""
+
+import pytest
+import torch
+from field_scene import randomised
+
+from gnesf_model.field.spatial_voting import SpatialOptions, SpatialVoting, SurfacePatch, find_neighbours
+
+
+def corner_patch():
+    """A floor of class 0 and a wall of class 1 that meet at x = 0; every fifth point is wrong."""
+    axis = torch.arange(0.02, 0.6, 0.04)
+    a, b = (g.reshape(-1) for g in torch.meshgrid(axis, axis, indexing="ij"))
+    floor, wall = torch.stack([a, b, 0 * a], 1), torch.stack([0 * a, b, a], 1)
+    points = torch.cat([floor, wall])
+    normals = torch.cat([torch.tensor([0.0, 0, 1]).expand(len(a), 3), torch.tensor([1.0, 0, 0]).expand(len(a), 3)])
+    truth = torch.cat([torch.zeros(len(a)), torch.ones(len(a))]).long()
+    said = truth.clone()
+    generator = torch.Generator().manual_seed(0)
+    flipped = torch.rand(len(said), generator=generator) < 0.2
+    said[flipped] = 1 - said[flipped]
+    distribution = 0.6 * torch.nn.functional.one_hot(said, 2).float() + 0.2
+    colors = torch.full((len(points), 3), 0.5)
+    return SurfacePatch(points, normals, colors), distribution, truth
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_errors_are_outvoted_and_edges_stay(learned):
+    patch, distribution, truth = corner_patch()
+    spatial = SpatialVoting(SpatialOptions(), learned)
+    neighbours = find_neighbours(patch.points, 0.12, 16)
+    assert float((distribution.argmax(1) == truth).float().mean()) < 0.85
+    found = spatial(patch, distribution, neighbours)
+    torch.testing.assert_close(found.sum(1), torch.ones(len(found)))
+    assert float((found.argmax(1) == truth).float().mean()) > 0.98
+    beside_edge = patch.points.norm(dim=1) < 0.06
+    assert (found.argmax(1) == truth)[beside_edge].all()
+
+
+def test_before_training_the_learned_one_is_the_geometric_fallback():
+    patch, distribution, _ = corner_patch()
+    neighbours = find_neighbours(patch.points, 0.12, 16)
+    options = SpatialOptions()
+    plain = SpatialVoting(options, learned=False)(patch, distribution, neighbours)
+    torch.testing.assert_close(SpatialVoting(options)(patch, distribution, neighbours), plain, atol=1e-6, rtol=0)
+    assert not list(SpatialVoting(options, learned=False).parameters())
+
+
+def test_any_classes_any_order_and_any_frame():
+    patch, distribution, _ = corner_patch()
+    neighbours = find_neighbours(patch.points, 0.12, 16)
+    spatial = randomised(SpatialVoting())
+    found = spatial(patch, distribution, neighbours)
+    wide = torch.zeros(len(distribution), 40)
+    wide[:, 31], wide[:, 7] = distribution[:, 0], distribution[:, 1]
+    other = spatial(patch, wide, neighbours)
+    torch.testing.assert_close(other[:, [31, 7]], found, atol=1e-6, rtol=0)
+    assert other.sum().item() == pytest.approx(found.sum().item(), rel=1e-5)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
+    turned = SurfacePatch(patch.points @ turn.T + 5, patch.normals @ turn.T, patch.colors)
+    torch.testing.assert_close(spatial(turned, distribution, neighbours), found, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_what_has_changed_can_be_asked_for_alone(learned):
+    patch, distribution, _ = corner_patch()
+    # Enough neighbours that none of equal distance is cut off: which one it is may differ.
+    spatial = randomised(SpatialVoting(SpatialOptions(rounds=2, radius_m=0.09, neighbours=40), learned))
+    votes = torch.rand(len(distribution), generator=torch.Generator().manual_seed(5)) * 9
+    whole = spatial(patch, distribution, find_neighbours(patch.points, 0.09, 40), votes)
+    changed = torch.tensor([3, 200, 17, 400])
+    torch.testing.assert_close(spatial.refreshed(patch, distribution, changed, votes), whole[changed])
+    assert spatial.refreshed(patch, distribution, changed[:0]).shape == (0, 2)
+
+
+def test_points_without_votes_take_their_neighbours_and_islands_stay_unknown():
+    patch, distribution, truth = corner_patch()
+    holes = torch.rand(len(truth), generator=torch.Generator().manual_seed(2)) < 0.2
+    distribution[holes] = 0
+    lonely = torch.cat([patch.points, torch.tensor([[9.0, 9, 9]])])
+    patch = SurfacePatch(
+        lonely, torch.cat([patch.normals, torch.zeros(1, 3)]), torch.cat([patch.colors, torch.zeros(1, 3)])
+    )
+    distribution = torch.cat([distribution, torch.zeros(1, 2)])
+    found = SpatialVoting(learned=False)(patch, distribution, find_neighbours(lonely, 0.12, 16))
+    assert float((found[:-1].argmax(1) == truth)[holes].float().mean()) > 0.95
+    assert found[-1].abs().max() == 0 and found.isfinite().all()
+    nothing = SpatialVoting()(patch, torch.zeros_like(distribution), find_neighbours(lonely, 0.12, 16))
+    assert nothing.abs().max() == 0
+
+
+def test_colors_and_well_supported_neighbours_count():
+    points = torch.tensor([[0.0, 0, 0], [0.05, 0, 0], [-0.05, 0, 0]])
+    normals = torch.tensor([[0.0, 0, 1]]).expand(3, 3)
+    distribution = torch.tensor([[0.5, 0.5], [1.0, 0], [0, 1.0]])
+    neighbours = find_neighbours(points, 0.07, 4)
+    grey = torch.full((3, 3), 0.5)
+    red = grey.clone()
+    red[2] = torch.tensor([0.9, 0.1, 0.1])
+    spatial = SpatialVoting(SpatialOptions(rounds=1), learned=False)
+    even = spatial(SurfacePatch(points, normals, grey), distribution, neighbours)[0]
+    torch.testing.assert_close(even, torch.tensor([0.5, 0.5]))
+    assert spatial(SurfacePatch(points, normals, red), distribution, neighbours)[0, 0] > 0.7
+    votes = torch.tensor([1.0, 30.0, 1.0])
+    assert spatial(SurfacePatch(points, normals, grey), distribution, neighbours, votes)[0, 0] > 0.55
+
+
+def test_gradients_are_finite_and_reach_both_networks():
+    patch, distribution, truth = corner_patch()
+    patch = SurfacePatch(patch.points, 0 * patch.normals, patch.colors, torch.randn(len(truth), 24))
+    spatial = SpatialVoting()
+    found = spatial(patch, distribution, find_neighbours(patch.points, 0.12, 16))
+    (-found[torch.arange(len(truth)), truth].clamp_min(1e-4).log()).mean().backward()
+    assert all(p.grad.isfinite().all() for p in spatial.parameters())
+    assert spatial.pair[-1].weight.grad.abs().max() > 0 and spatial.gate[-1].weight.grad.abs().max() > 0
+
+
+def test_neighbours_are_the_nearest_within_the_radius():
+    points = torch.rand(200, 3, generator=torch.Generator().manual_seed(0))
+    found = find_neighbours(points, 0.2, 8)
+    apart = torch.cdist(points, points).fill_diagonal_(9.0)
+    for k in range(200):
+        near = apart[k].sort().indices[: int((apart[k] < 0.2).sum())][:8]
+        assert found[k][found[k] >= 0].tolist() == near.tolist()
+    some = torch.tensor([5, 17])
+    assert torch.equal(find_neighbours(points, 0.2, 8, some), found[some])
+    assert find_neighbours(points, 0.2, 8, some[:0]).shape == (0, 8)
+    twins = torch.zeros(3, 3)
+    for k, row in enumerate(find_neighbours(twins, 0.1, 4)):
+        assert k not in row.tolist() and (row >= 0).sum() == 2
+
+
+@pytest.mark.parametrize("wrong", [{"radius_m": 0.0}, {"neighbours": 0}, {"rounds": -1}, {"share": 1.0}])
+def test_options_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SpatialOptions(**wrong)

@@ -1,0 +1,74 @@
+"""Weights in a file: what comes back is what was written, and nothing else is taken for it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from field_scene import random_points, random_views, randomised
+
+pytest.importorskip("safetensors", reason="weights are kept as safetensors")
+
+from safetensors.torch import load_file, save_file
+
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.voting import VotingOptions
+from gnesf_model.field.weights import load_field, save_field
+
+SMALL = FieldOptions(
+    widths=(4, 8, 8, 8), features=(8, 6, 5), encoding=(6, 7, 4), voting=VotingOptions(use_repeats=True, bound=1.5)
+)
+
+
+def test_a_field_comes_back_in_half_precision(tmp_path):
+    field = randomised(NeuralSemanticField(SMALL), scale=0.1)
+    save_field(field, tmp_path / "field.safetensors")
+    loaded = load_field(tmp_path / "field.safetensors")
+    assert loaded.options == field.options and not loaded.training
+    views, points = random_views(dtype=torch.float32), random_points(dtype=torch.float32)
+    with torch.no_grad():
+        a, b = field.eval()(points, views), loaded(points, views)
+    torch.testing.assert_close(b.scores, a.scores, atol=0.02, rtol=0)
+    assert (tmp_path / "field.safetensors").stat().st_size < 2.2 * sum(p.numel() for p in field.parameters()) + 20_000
+
+
+def test_all_variants_come_back(tmp_path):
+    for number, changes in enumerate(
+        ({"weighting": "uniform"}, {"outcome": "direct", "classes": 7}, {"vote_level": 2})
+    ):
+        options = replace(SMALL, **changes)
+        save_field(NeuralSemanticField(options), tmp_path / f"{number}.safetensors")
+        assert load_field(tmp_path / f"{number}.safetensors").options == options
+
+
+def test_other_files_are_refused_by_name(tmp_path):
+    path = tmp_path / "field.safetensors"
+    with pytest.raises(OSError):
+        load_field(path)
+    path.write_bytes(b"\x10" * 100)
+    with pytest.raises(OSError, match=r"field\.safetensors is no readable safetensors file"):
+        load_field(path)
+    save_file({"a": torch.zeros(3)}, str(path))
+    with pytest.raises(ValueError, match="says nothing of a field"):
+        load_field(path)
+    field = NeuralSemanticField(SMALL)
+    save_field(field, path)
+    weights, header = load_file(str(path)), options_of(path)
+    save_file({**weights, "voting.last.bias": torch.zeros(5)}, str(path), metadata={"gnesf_field": json.dumps(header)})
+    with pytest.raises(ValueError, match=r"voting\.last\.bias with shape \[5\], expected \[1\]"):
+        load_field(path)
+    for wrong in ({"widths": [4, 8, 8, 10**9]}, {"weighting": "best"}, {"other": 1}, {"features": None}):
+        save_file(weights, str(path), metadata={"gnesf_field": json.dumps({**header, **wrong})})
+        with pytest.raises(ValueError, match="options that this version does not know"):
+            load_field(path)
+    weights["voting.last.bias"] = torch.tensor([torch.nan]).half()
+    save_file(weights, str(path), metadata={"gnesf_field": json.dumps(header)})
+    with pytest.raises(ValueError, match="not finite"):
+        load_field(path)
+
+
+def options_of(path) -> dict:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        return json.loads(file.metadata()["gnesf_field"])

@@ -1,0 +1,235 @@
+"""Training the votes: what it sees, that it learns, that it goes on where it stopped."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="needs lightning, which only training needs")
+
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.field.model import FieldOptions
+from gnesf_model.field.views import SourceViews
+from gnesf_model.field.weights import load_field
+from gnesf_model.training.corruption import Habits, corrupted, merged_classes
+from gnesf_model.training.field import EXPORT, FieldModule, train_field
+from gnesf_model.training.field_data import VoteExamples
+from gnesf_model.training.field_recipe import FieldRecipe
+from gnesf_model.training.room_sequences import (
+    RoomSequence,
+    RoomSequenceFolder,
+    RoomSequences,
+    jittered,
+    surface_samples,
+)
+
+SMALL = FieldOptions(widths=(8, 16, 16, 24), features=(12, 12, 12), encoding=(8, 8, 8))
+PERFECT = Habits(np.arange(20), base=0.0, near=0.0, border=0.0, near_m=1.0, sure=0.0, unclear=0.0)
+
+
+@pytest.fixture(scope="module")
+def sequence() -> RoomSequence:
+    return RoomSequence.render(RoomSource(11, frames=12, stride=15, width=128, height=96, shading=False))
+
+
+def overconfident(classes, rng):
+    """Wrong on nearly half of the segments, alike in every view, and surer when wrong: averaging believes it."""
+    mistaken_for = (np.arange(classes) + 1 + np.arange(classes) % 3) % classes
+    return Habits(mistaken_for, base=0.45, near=0.0, border=0.0, near_m=1.0, sure=-0.6, unclear=0.4)
+
+
+def test_votes_learn_whom_to_trust(sequence):
+    """One room, 50 steps, 13 s of one core: learned votes beat averaging where the segmenter is corrupted."""
+    recipe = FieldRecipe(rooms=1, views=12, sources=(7, 9), points=512, merge=0.0, drop=0.0, shift_m=0.0, turn_deg=0.0)
+    torch.manual_seed(0)
+    module = FieldModule(asdict(recipe), SMALL)
+    module.log = lambda *a, **k: None  # there is no trainer
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+
+    def scores():
+        module.eval().counts.clear()
+        # Other draws of target, sources, points and mistakes than those of training.
+        examples = VoteExamples([sequence] * 8, recipe, (9, 9), 1, overconfident)
+        with torch.no_grad():
+            for index in range(8):
+                module.validation_step(examples[index], index)
+        module.train()
+        return {name: float(right / all_) for name, (right, all_) in module.counts.items()}
+
+    before = scores()
+    assert before["voted"] == before["averaged"], "it starts at averaging"
+    examples = VoteExamples([sequence] * 50, recipe, (0, 0), habits=overconfident)
+    for step in range(50):
+        loss = module.training_step(examples[step], step)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+    after = scores()
+    assert after["averaged"] == before["averaged"]
+    assert after["voted"] > after["averaged"] + 0.1, after
+
+
+def test_points_trained_on_are_those_where_views_disagree(sequence):
+    recipe = FieldRecipe(rooms=1, views=12, sources=(7, 9), points=400, merge=0.0, shift_m=0.0, turn_deg=0.0)
+    module = FieldModule(asdict(recipe), SMALL)
+    example = VoteExamples([sequence], recipe, (1, 1), habits=overconfident)[0]
+    views, points, labels = module._chosen(example)
+    assert len(points) == len(labels) == 400
+    found = module.votes(views, points)
+    best = views.sample_probabilities(views.project(points).pixels).argmax(-1)
+    right = ((best == labels) & found.seen).any(0)
+    wrong = ((best != labels) & found.seen).any(0)
+    assert (right & wrong)[:200].all() and found.seen.any(0).all()
+
+
+def test_examples_are_the_same_every_time_and_hold_out_the_target(sequence):
+    recipe = FieldRecipe(rooms=1, views=12, sources=(11, 11), points=300, merge=1.0)
+    a, b = (VoteExamples([sequence], recipe, (3, 4))[0] for _ in range(2))
+    assert torch.equal(a.points, b.points) and torch.equal(a.probabilities, b.probabilities)
+    assert np.array_equal(a.world_T_cam, b.world_T_cam)
+    other = VoteExamples([sequence], recipe, (3, 5))[0]
+    assert not torch.equal(a.points[:100], other.points[:100])
+    assert len(a.images) == 11
+    assert int(a.labels[a.labels != 255].max()) < a.probabilities.shape[1], "merged labels fit merged classes"
+    apart = np.linalg.norm(a.world_T_cam[:, None, :3, 3] - sequence.world_T_cam[None, :, :3, 3], axis=2)
+    assert apart.min(axis=1).max() < 0.08, "poses are off by about a centimetre"
+    assert apart.min(axis=1).max() > 0.001
+
+
+def test_surface_samples_have_the_labels_of_their_pixels(sequence):
+    points, labels = surface_samples(sequence, 4, 500, np.random.default_rng(0))
+    views = SourceViews.make([sequence.camera], [sequence.world_T_cam[4]], torch.zeros(1, 0, 24, 32))
+    place = views.project(points)
+    u, v = place.pixels[0].round().long().T
+    assert place.inside.all()
+    np.testing.assert_array_equal(sequence.labels[4][v, u], labels)
+    np.testing.assert_allclose(sequence.depth[4][v, u], place.depth[0], atol=1e-3)
+
+
+def test_a_perfect_segmenter_says_the_truth(sequence):
+    labels = sequence.labels[0].copy()
+    labels[:40, :60] = 255
+    found = corrupted(labels, sequence.depth[0], PERFECT, np.random.default_rng(0))
+    truth = labels[2::4, 2::4]
+    assert found.shape == (20, 24, 32) and found.dtype == np.float32
+    assert (found.argmax(0) == truth)[truth != 255].all()
+    assert np.abs(found[:, truth == 255]).max() == 0, "unknown stays unknown"
+    np.testing.assert_allclose(found.sum(0)[truth != 255], 1, atol=1e-5)
+
+
+def test_mistakes_are_of_whole_segments_and_where_they_are_said_to_be():
+    labels = np.zeros((96, 128), np.uint8)
+    labels[20:60, 30:70] = 1
+    depth = np.full((96, 128), 3.0, np.float32)
+    depth[20:60, 30:70] = 1.0
+    habits = replace(PERFECT, mistaken_for=np.array([2, 3, 0, 1]), near=0.9, near_m=1.5)
+    wrong = 0
+    for seed in range(40):
+        said = corrupted(labels, depth, habits, np.random.default_rng(seed)).argmax(0)
+        box = said[5:15, 8:17]
+        assert len(np.unique(box)) == 1, "a segment errs as a whole"
+        assert (np.delete(said.reshape(-1), np.flatnonzero(labels[2::4, 2::4])) == 0).all(), "what is far is right"
+        wrong += box[0, 0] != 1
+    assert 25 <= wrong <= 40
+    one_class = corrupted(labels * 0, depth, Habits.sampled(1, np.random.default_rng(0)), np.random.default_rng(0))
+    assert one_class.shape[0] == 1 and np.isfinite(one_class).all()
+
+
+def test_merged_classes_are_a_label_space():
+    labels = np.array([0, 5, 19, 255], np.uint8)
+    for seed in range(30):
+        merged, groups = merged_classes(labels, 20, np.random.default_rng(seed))
+        assert 2 <= groups <= 20 and merged[3] == 255 and merged[:3].max() < groups
+
+
+def test_jitter_is_as_large_as_it_says():
+    poses = np.tile(np.eye(4), (4000, 1, 1))
+    found = jittered(poses, np.random.default_rng(0), 0.01, 0.02)
+    assert found[:, :3, 3].std() == pytest.approx(0.01, rel=0.05)
+    angle = np.arccos(np.clip((np.trace(found[:, :3, :3], axis1=1, axis2=2) - 1) / 2, -1, 1))
+    assert np.sqrt((angle**2).mean()) == pytest.approx(0.02 * np.sqrt(3), rel=0.05)
+    assert np.array_equal(jittered(poses, np.random.default_rng(0), 0.0, 0.0), poses)
+
+
+def test_rooms_are_rendered_once(tmp_path, sequence):
+    wanted = RoomSequences(500_000, 2, views=3, width=64, height=48)
+    folder = wanted.render(tmp_path / "rooms")
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "rooms").glob("*.npz")}
+    assert len(folder) == len(times) == 2
+    again = replace(wanted, rooms=2).render(tmp_path / "rooms")
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+    assert again[1].rgb.shape == (3, 48, 64, 3) and again[0].depth.dtype == np.float32
+    with pytest.raises(IndexError):
+        again[2]
+    with pytest.raises(ValueError, match="holds sequences with views 3"):
+        replace(wanted, views=4).render(tmp_path / "rooms")
+    with pytest.raises(FileNotFoundError, match="not a folder of room sequences"):
+        RoomSequenceFolder(tmp_path)
+    sequence.save(tmp_path / "one.npz")
+    loaded = RoomSequence.load(tmp_path / "one.npz")
+    assert loaded.camera == sequence.camera and np.array_equal(loaded.labels, sequence.labels)
+    assert np.abs(loaded.depth - sequence.depth).max() <= 0.0006
+    (tmp_path / "cut.npz").write_bytes(b"no zip")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    for name in ("cut.npz", "other.npz"):
+        with pytest.raises(OSError, match=f"{name} is no room sequence"):
+            RoomSequence.load(tmp_path / name)
+
+
+TINY = FieldRecipe(
+    rooms=2, views=4, validation_rooms=1, epochs=1, width=64, height=48, sources=(2, 3), points=64, warm_up=1
+)
+
+
+def test_training_writes_a_field_and_goes_on(tmp_path):
+    path = train_field(TINY, tmp_path, options=SMALL, device="cpu", workers=0)
+    assert path == tmp_path / EXPORT
+    first = load_field(path)
+    assert first.options.features == (12, 12, 12) and not first.training
+    assert first.voting.last.weight.abs().max() > 0, "it has left averaging"
+    assert list((tmp_path / "log").glob("events*"))
+    with pytest.raises(ValueError, match="go on with it"):
+        train_field(TINY, tmp_path, options=SMALL, device="cpu", workers=0)
+    with pytest.raises(ValueError, match=r"points 64 \(now 65\)"):
+        train_field(TINY.with_changes(points=65), tmp_path, options=SMALL, device="cpu", workers=0, resume=True)
+    train_field(TINY.with_changes(), tmp_path, options=SMALL, device="cpu", workers=0, resume=True)
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train_field(TINY, tmp_path / "new", device="cpu", resume=True)
+
+
+@pytest.mark.parametrize("variant", [{}, {"outcome": "logits"}, {"outcome": "direct", "classes": 20}])
+def test_variants_of_the_ablation_learn_from_the_same_examples(sequence, variant):
+    recipe = FieldRecipe(rooms=1, views=12, sources=(7, 9), points=256, merge=0.0, way="window")
+    module = FieldModule(asdict(recipe), replace(SMALL, **variant))
+    module.log = lambda *a, **k: None
+    example = VoteExamples([sequence], recipe, (1, 1), 1)[0]
+    module.training_step(example, 0).backward()
+    head = module.field.direct or module.field.voting
+    assert head.last.weight.grad.abs().max() > 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+    with torch.no_grad():
+        module.validation_step(example, 0)
+    assert set(module.counts) == {"voted", "averaged"}
+    if variant:
+        with pytest.raises(ValueError, match="use way 'window'"):
+            FieldModule(asdict(replace(recipe, way="stream")), replace(SMALL, **variant))
+    if "classes" in variant:
+        with pytest.raises(ValueError, match="use merge 0"):
+            FieldModule(asdict(replace(recipe, merge=0.3)), replace(SMALL, **variant))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"sources": (8, 24)}, "sources is"),
+        ({"points": 0}, "points is 0"),
+        ({"epochs": 0}, "epochs"),
+        ({"way": "all"}, "way is"),
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(wrong, named):
+    with pytest.raises(ValueError, match=named):
+        FieldRecipe(**wrong)
