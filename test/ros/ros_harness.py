@@ -62,7 +62,7 @@ class NodeProcess:
         with open(log, "wb") as out:
             self.process = subprocess.Popen(arguments, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=ROOT)
         if ready:
-            self.wait_for_log("ready:", 60)
+            self.wait_for_log("ready:", 150)
 
     @property
     def log(self) -> str:
@@ -103,7 +103,7 @@ def play(bag: Path, domain: int, *arguments: str) -> None:
     """`gnesf play`, in a process, to the end."""
     command = [sys.executable, "-m", "gnesf_model.cli", "play", str(bag), *arguments]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
 
 

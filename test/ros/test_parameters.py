@@ -50,7 +50,7 @@ def failed_start(tmp_path: Path, parameters: dict, *extra: str) -> str:
     """The one line with which a node refuses to start."""
     node = NodeProcess(new_domain(), parameters, {}, tmp_path / "log", ready=False, extra=extra)
     try:
-        assert node.process.wait(60) == 1, node.log
+        assert node.process.wait(150) == 1, node.log
     finally:
         node.kill()
     lines = [line for line in node.log.splitlines() if line.strip()]
