@@ -21,8 +21,8 @@ from sensor_msgs.msg import Image, PointCloud2
 from gnesf_model.commands.map_recording import Spread
 from gnesf_model.labels import LabelClass, LabelSpace
 from gnesf_model.mapper import LabelledPoints
+from gnesf_model.visualization.cloud import CLOUD_POINT
 from gnesf_ros import qos
-from gnesf_ros.conversions import CLOUD_POINT
 
 _PERIOD_S = 0.02
 _DEPTH = 100

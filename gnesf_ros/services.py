@@ -16,7 +16,8 @@ from rclpy.task import Future
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from gnesf_model.data.messages import decode_camera_info, decode_pose
+from gnesf_model.data.camera_info import decode_camera_info
+from gnesf_model.data.messages import decode_pose
 from gnesf_model.frame import Camera
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import RenderedView

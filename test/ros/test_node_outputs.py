@@ -25,7 +25,8 @@ from visualization_msgs.msg import Marker
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
-from gnesf_model.data.messages import decode_camera_info, decode_depth
+from gnesf_model.data.camera_info import decode_camera_info
+from gnesf_model.data.messages import decode_depth
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.occupancy import OccupancyMapper
 from gnesf_model.visualization.cloud import TSDF_POINT

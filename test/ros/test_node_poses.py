@@ -17,8 +17,8 @@ from sensor_msgs.msg import PointCloud2
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
+from gnesf_model.visualization.cloud import CLOUD_POINT
 from gnesf_ros import qos
-from gnesf_ros.conversions import CLOUD_POINT
 
 
 def parameters(room: Path, source: str) -> dict:

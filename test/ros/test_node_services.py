@@ -26,8 +26,9 @@ from gnesf_model.data.bag import BagSource
 from gnesf_model.geometry import quaternion_from_pose
 from gnesf_model.map_file import load_map, save_map
 from gnesf_model.mapper import SemanticMapper
+from gnesf_model.visualization.cloud import CLOUD_POINT
 from gnesf_ros import qos
-from gnesf_ros.conversions import CLOUD_POINT, camera_info_message
+from gnesf_ros.conversions import camera_info_message
 from gnesf_ros.stamps import header
 
 
