@@ -479,6 +479,7 @@ ADJUSTABLE = (
     "volume.max_depth_m",
     "volume.max_weight",
     "volume.min_weight",
+    "volume.clearing_weight",
     "semantics.band_vox",
     "semantics.max_votes",
 )

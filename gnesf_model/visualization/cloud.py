@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from gnesf_model.frame import Frame
+from gnesf_model.geometry import invert
 from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.segment.pixels import moving_pixels, pixel_labels
@@ -44,13 +45,21 @@ def _labelled(cloud: np.ndarray, found: LabelledPoints | VoxelPoints, labels: La
 
 
 def organised_cloud(frame: Frame) -> np.ndarray:
-    """(H, W) `IMAGE_POINT` of a frame with depth, in its optical frame; NaN where nothing was measured."""
+    """(H, W) `IMAGE_POINT` of a frame with depth, in its optical frame; NaN where nothing was measured.
+
+    Depth that was taken at another moment is where the camera had it then, seen from where it is now.
+    """
     camera, depth = frame.camera, frame.depth
     z = np.where(depth > 0, depth, np.float32(np.nan))
     cloud = np.empty(depth.shape, IMAGE_POINT)
     cloud["x"] = z * ((np.arange(camera.width) - camera.cx) / camera.fx).astype(np.float32)
     cloud["y"] = z * ((np.arange(camera.height) - camera.cy) / camera.fy).astype(np.float32)[:, None]
     cloud["z"] = z
+    if frame.world_T_depth is not None:
+        moved = invert(frame.world_T_cam) @ frame.world_T_depth
+        points = np.stack([cloud[axis] for axis in "xyz"], axis=-1) @ moved[:3, :3].T.astype(np.float32)
+        for i, axis in enumerate("xyz"):
+            cloud[axis] = points[..., i] + np.float32(moved[i, 3])
     bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGRA)
     bgr[..., 3] = 0
     cloud["rgb"] = bgr.view("<u4")[..., 0]
@@ -71,8 +80,8 @@ def moving_points(frame: Frame, segmentation: Segmentation) -> LabelledPoints:
     v, u = np.nonzero(flags.cpu().numpy() & (frame.depth > 0))
     camera, depth = frame.camera, frame.depth[v, u].astype(np.float64)
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(len(u))], axis=1)
-    world_T_cam = frame.world_T_cam
-    points = rays * depth[:, None] @ world_T_cam[:3, :3].T + world_T_cam[:3, 3]
+    pose = frame.world_T_cam if frame.world_T_depth is None else frame.world_T_depth
+    points = rays * depth[:, None] @ pose[:3, :3].T + pose[:3, 3]
     labels = pixel_labels(segmentation, height, width)[v, u]
     moves = np.zeros(256, bool)
     moves[: len(segmentation.labels)] = segmentation.labels.of_kind("dynamic")

@@ -47,7 +47,7 @@ ALLOWED = {
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "data frame geometry labels mapper segment",
     "voxels": "device labels mapper",
-    "visualization": "frame labels mapper segment voxels",
+    "visualization": "frame geometry labels mapper segment voxels",
     "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device field frame labels segment",
     "commands": "gnesf_model build config data device evaluation frame geometry labels mapper recording segment "

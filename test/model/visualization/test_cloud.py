@@ -9,7 +9,7 @@ from gnesf_model.frame import Camera, Frame
 from gnesf_model.geometry import project
 from gnesf_model.labels import UNKNOWN, LabelClass, LabelSpace
 from gnesf_model.segment.segmenter import Segmentation
-from gnesf_model.visualization.cloud import moving_points, packed_cloud
+from gnesf_model.visualization.cloud import moving_points, organised_cloud, packed_cloud
 
 CLASSES = (LabelClass(0, "floor", (1, 2, 3), "floor"), LabelClass(1, "person", (9, 8, 7), "dynamic"))
 SPACE, WITHOUT = LabelSpace("with", CLASSES), LabelSpace("without", CLASSES[:1])
@@ -54,3 +54,26 @@ def test_nobody_is_an_empty_cloud():
     still = Segmentation(segmentation.probabilities, torch.zeros(6, 8), SPACE)
     found = moving_points(frame, still)
     assert found.points.shape == (0, 3) and len(packed_cloud(found, SPACE)) == 0
+
+
+def test_depth_of_another_moment_lies_where_the_camera_had_it() -> None:
+    """A wall 2 m ahead, measured 10 cm further back than the colour image was taken."""
+    camera = Camera(8, 6, 10.0, 10.0, 3.5, 2.5)
+    earlier = np.eye(4)
+    earlier[2, 3] = -0.1
+    frame = Frame(
+        stamp_ns=2,
+        rgb=np.full((6, 8, 3), 80, np.uint8),
+        camera=camera,
+        world_T_cam=np.eye(4),
+        depth=np.full((6, 8), 2.0, np.float32),
+        depth_stamp_ns=1,
+        world_T_depth=earlier,
+    )
+    np.testing.assert_allclose(organised_cloud(frame)["z"], 1.9, atol=1e-6)
+    labels = LabelSpace.load("coco_panoptic")
+    probabilities = torch.zeros(len(labels), 2, 2)
+    probabilities[labels.index("person")] = 1.0
+    moving = moving_points(frame, Segmentation(probabilities, torch.ones(2, 2), labels))
+    assert len(moving.points) == 48
+    np.testing.assert_allclose(moving.points[:, 2], 1.9, atol=1e-6)
