@@ -216,9 +216,9 @@ class SegmenterConfig(Section):
     """The network that segments single images."""
 
     model: str = option(
-        "oracle",
-        "ONNX file with its YAML sidecar, folder or hub id of a transformers checkpoint, or oracle:DIR "
-        "(label images by stamp, for tests).",
+        "bundled",
+        "ONNX file with its YAML sidecar, folder or hub id of a transformers checkpoint; bundled: the network of the "
+        "demonstration, trained on procedural rooms alone; oracle:DIR: label images by stamp, for tests.",
     )
     revision: str = option("", "Revision of a hub id; pin it on a robot.")
     labels: str = option("", "YAML label space of a network whose classes are not recognised; empty: recognise them.")

@@ -23,6 +23,11 @@ def config_dir() -> Path:
     return _find_config(Path(__file__))
 
 
+def weights_dir() -> Path:
+    """Folder of the networks that come with the package: they lie beside the code."""
+    return Path(__file__).resolve().parent / "weights"
+
+
 def _find_config(start: Path) -> Path:
     """`config_dir` for a module file `start`; links are followed only if the plain path fails."""
     searched: list[Path] = []

@@ -28,6 +28,7 @@ from gnesf_model.evaluation.labelled_points import agreement
 from gnesf_model.evaluation.mapping_run import map_scores
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import LabelledPoints
+from gnesf_model.segment import BUNDLED
 from gnesf_model.visualization.images import contact_sheet, legend, save
 from gnesf_model.visualization.ply import write_ply
 from gnesf_ros.demo_report import DemoResult, render
@@ -50,8 +51,8 @@ RESULTS = {
 }
 """Files that are left, and what is in them."""
 SEGMENTERS = (
-    "an ONNX file with its YAML sidecar, the folder or hub id of a transformers checkpoint, or oracle:DIR with "
-    "label images by stamp (docs/models.md)"
+    "an ONNX file with its YAML sidecar, the folder or hub id of a transformers checkpoint, or oracle (the recording's "
+    "own labels); default: the bundled network, trained on procedural rooms alone (docs/models.md)"
 )
 
 
@@ -158,26 +159,17 @@ def _config(arguments: argparse.Namespace) -> Config:
     overrides = parse_overrides(arguments.overrides)
     if arguments.segmenter:
         overrides["segmenter.model"] = arguments.segmenter
-    config = Config.load(arguments.config, overrides) if arguments.config else Config.from_flat(overrides)
-    if config.segmenter.model == "oracle" and not arguments.segmenter and not _is_room(arguments):
-        raise ValueError(
-            f"no segmenter is named for {arguments.bag}: give --segmenter (make demo SEGMENTER=...), {SEGMENTERS}"
-        )
-    return config
-
-
-def _is_room(arguments: argparse.Namespace) -> bool:
-    return arguments.bag is None or arguments.bag.startswith("rooms:")
+    return Config.load(arguments.config, overrides) if arguments.config else Config.from_flat(overrides)
 
 
 def _first_line(arguments: argparse.Namespace, config: Config) -> str:
     what = arguments.bag or f"a procedural room (rooms:{ROOM['seed']})"
-    if config.segmenter.model != "oracle":
-        return f"demo: {what}, segmented by {config.segmenter.model}."
-    return (
-        f"demo: {what}, segmented by the oracle, which reads the recording's own ground truth: no trained weights are "
-        "bundled yet. SEGMENTER=id-or-path takes a real network, BAG=path your own recording."
-    )
+    if config.segmenter.model == BUNDLED:
+        advice = "; on real images name a pretrained one with SEGMENTER=id-or-path" if arguments.bag else ""
+        return f"demo: {what}, segmented by the bundled network, which was trained on procedural rooms alone{advice}."
+    if config.segmenter.model == "oracle":
+        return f"demo: {what}, segmented by the oracle, which reads the recording's own ground truth."
+    return f"demo: {what}, segmented by {config.segmenter.model}."
 
 
 def _make_folder(out: Path) -> None:

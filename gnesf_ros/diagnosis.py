@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from gnesf_model.mapper import SemanticMapper
+from gnesf_model.segment import BUNDLED, FOR_DEMONSTRATION
 from gnesf_ros import stamps
 from gnesf_ros.inputs import FrameInput, Topic
 from gnesf_ros.mapping import MapState
@@ -39,6 +40,7 @@ class Diagnosis:
     def __init__(self, node: Node, inputs: FrameInput, worker: Worker, mapper: SemanticMapper) -> None:
         self._node, self._inputs, self._worker = node, inputs, worker
         self._device = str(mapper.device)
+        self._segmenter = mapper.config.segmenter.model
         self._started_s = time.monotonic()
         # Begins with nothing, so that what happens before the first look is news to it too.
         nothing = (self._started_s, Counter(), Counter(), Counter())
@@ -64,6 +66,7 @@ class Diagnosis:
             header=stamps.header(self._node.get_clock().now().nanoseconds, ""),
             status=[
                 _status(f"{name}: input", level, text, self._input_values(drops)),
+                _status(f"{name}: segmenter", *self._segmenter_words(), {"model": self._segmenter}),
                 _status(f"{name}: mapping", *self._mapping_words(state), self._mapping_values(state)),
             ],
         )
@@ -153,6 +156,11 @@ class Diagnosis:
         values |= {f"dropped: {reason}": drops[reason] for reason in sorted(drops)}
         values |= {f"noticed: {reason}": count for reason, count in sorted(self._history[-1][3].items())}
         return values
+
+    def _segmenter_words(self) -> tuple[bytes, str]:
+        if self._segmenter == BUNDLED:
+            return DiagnosticStatus.WARN, FOR_DEMONSTRATION
+        return DiagnosticStatus.OK, f"segmenting with {self._segmenter}"
 
     def _mapping_words(self, state: MapState) -> tuple[bytes, str]:
         if not state.blocks:

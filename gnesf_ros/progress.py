@@ -43,8 +43,8 @@ class NodeProgress:
 
     @property
     def ready(self) -> bool:
-        """Whether the node has said anything."""
-        return self._status is not None
+        """Whether the node has said that it takes images."""
+        return self._status is not None and self._status.state != MapperStatus.INACTIVE
 
     @property
     def alive(self) -> bool:

@@ -122,6 +122,11 @@ class OutputRecorder:
         return True
 
     @property
+    def active(self) -> bool:
+        """Whether the node takes images."""
+        return self.status is not None and self.status.state != MapperStatus.INACTIVE
+
+    @property
     def settled(self) -> bool:
         """Whether the node has dealt with every image, and nothing changes any more."""
         status = self.status

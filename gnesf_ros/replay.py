@@ -71,8 +71,9 @@ def replay(source: BagSource, config: Config, rate: float, out: Path) -> Replay:
         reliable = config.node.queue == "all"
         heard = OutputRecorder(MAPPER, color, topics.first.color.topic, reliable=reliable, on_status=on_status)
         with NodeProcess(_ros_arguments(config, topics, out), environment, log) as process:
-            if not heard.wait(lambda: heard.status, process.check, _LOADING_S):
-                raise RuntimeError(f"the node said nothing within {_LOADING_S:.0f} s: see {log}")
+            # A status comes with the map; the subscriptions, which the player waits for, come with the activation.
+            if not heard.wait(lambda: heard.active, process.check, _LOADING_S):
+                raise RuntimeError(f"the node was not active within {_LOADING_S:.0f} s: see {log}")
             _play(source, rate, MAPPER if reliable else "", process)
             heard.wait(lambda: heard.settled, process.check, _DRAINING_S)
             _await_final_words(heard, process, log)

@@ -1,6 +1,6 @@
 """Segmenters behind one protocol: an image in, class probabilities at stride 4 out."""
 
-from gnesf_model.segment.build import build_segmenter
+from gnesf_model.segment.build import BUNDLED, FOR_DEMONSTRATION, build_segmenter
 from gnesf_model.segment.oracle import LabelFolder, OracleSegmenter
 from gnesf_model.segment.segmenter import (
     STRIDE,
@@ -11,6 +11,8 @@ from gnesf_model.segment.segmenter import (
 )
 
 __all__ = [
+    "BUNDLED",
+    "FOR_DEMONSTRATION",
     "STRIDE",
     "LabelFolder",
     "OracleSegmenter",

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from gnesf_model.device import torch_device
 from gnesf_model.labels import LabelSpace
+from gnesf_model.resources import weights_dir
 from gnesf_model.segment.network import check_input_size
 from gnesf_model.segment.oracle import LabelFolder, OracleSegmenter
 from gnesf_model.segment.segmenter import Segmenter
+
+BUNDLED = "bundled"
+"""Names the segmenter that comes with the package: trained on procedural rooms, for demonstrations."""
+
+FOR_DEMONSTRATION = (
+    "the bundled segmenter was trained on procedural rooms alone, for demonstrations: on real images name a pretrained "
+    "network with segmenter.model (docs/models.md)"
+)
+
+logger = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".yaml", ".yml")
@@ -30,9 +42,9 @@ def build_segmenter(
     """The segmenter which `spec` names, ready to segment.
 
     Args:
-        spec: a path ending in .onnx (with its YAML sidecar beside it); a folder with config.json
-            (a transformers checkpoint); 'oracle:DIR', or 'oracle' with `labels_dir` (label images
-            by stamp); anything else is the hub id of a transformers checkpoint.
+        spec: 'bundled'; a path ending in .onnx (with its YAML sidecar beside it); a folder with
+            config.json (a transformers checkpoint); 'oracle:DIR', or 'oracle' with `labels_dir` (label
+            images by stamp); anything else is the hub id of a transformers checkpoint.
         labels: label space of the output: a shipped name, the path of a YAML file, or 'native' for
             the network's own.
         device: 'auto' (CUDA where present), 'cpu' or 'cuda'.
@@ -52,13 +64,16 @@ def build_segmenter(
     target = None if labels == "native" else LabelSpace.load(labels)
     own = LabelSpace.load(segmenter_labels) if segmenter_labels else None
     size = check_input_size(input_size)
+    if spec == BUNDLED:
+        logger.warning("%s", FOR_DEMONSTRATION)
+        spec = str(weights_dir() / "segmenter")
     kind, _, rest = spec.partition(":")
     if kind == "oracle":
         folder = rest or labels_dir
         if not folder:
             raise ValueError(
-                "segmenter.model names no network: give an ONNX file, a checkpoint folder or a hub id, or write "
-                "oracle:DIR for label images by stamp"
+                "segmenter.model names no network: give bundled, an ONNX file, a checkpoint folder or a hub id, or "
+                "write oracle:DIR for label images by stamp"
             )
         source = LabelFolder(folder, own)
         return OracleSegmenter(source, source.labels, target, device=torch_device(device))
@@ -89,7 +104,7 @@ def build_segmenter(
 
 def _check_checkpoint(spec: str, path: Path) -> None:
     """Raise unless `spec` is a checkpoint folder or can be a hub id."""
-    expected = "expected a .onnx file, a folder with config.json, oracle:DIR or a hub id"
+    expected = "expected bundled, a .onnx file, a folder with config.json, oracle:DIR or a hub id"
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"segmenter folder {path} holds no config.json; {expected}")

@@ -73,7 +73,8 @@ class TransformersSegmenter:
             self._processor = ImageProcessor.parse(values, config.model_type, input_size)
         except ValueError as error:
             raise ValueError(f"{self._name}: preprocessor_config.json: {error}") from error
-        self._model = _load_model(str(name), config, source).to(self._device).eval()
+        # float32 also where the file has half precision: a CPU has no fast one, and CUDA gets it by autocast.
+        self._model = _load_model(str(name), config, source).float().to(self._device).eval()
         self._resample = Resampler()
 
     def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:

@@ -13,7 +13,7 @@ from gnesf_model.segment import build_segmenter
 from gnesf_model.segment.image_processor import ImageProcessor
 from gnesf_model.segment.recognise import recognise
 
-transformers = pytest.importorskip("transformers", reason="needs the extra 'transformers'")
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SCANNET20 = LabelSpace.load("scannet20")
