@@ -168,8 +168,8 @@ class BagPlayer:
             names = sorted(p.topic_name for p in self._publishers.values())
             raise RuntimeError(
                 f"{wanted.name} is {'active' if wanted.ready else 'not there or not active'} after "
-                f"{now - began_s:.0f} s and subscribes to {', '.join(sorted(needed - heard or needed)) or 'none of the topics'} of "
-                f"{', '.join(names)}: start it first, remap topics, and let its QoS match"
+                f"{now - began_s:.0f} s and subscribes to "
+                f"{', '.join(sorted(needed - heard or needed)) or 'none of the topics'} of {', '.join(names)}: start it first, remap topics, and let its QoS match"
             )
         if wanted:
             wanted.start()
