@@ -165,11 +165,12 @@ class BagPlayer:
             if wanted is None:
                 logger.warning("nobody subscribes to %s: playing all the same", ", ".join(sorted(found)))
                 break
-            names = sorted(p.topic_name for p in self._publishers.values())
+            names = ", ".join(sorted(p.topic_name for p in self._publishers.values()))
+            missing = ", ".join(sorted(needed - heard or needed)) or "none of the topics"
             raise RuntimeError(
                 f"{wanted.name} is {'active' if wanted.ready else 'not there or not active'} after "
-                f"{now - began_s:.0f} s and subscribes to "
-                f"{', '.join(sorted(needed - heard or needed)) or 'none of the topics'} of {', '.join(names)}: start it first, remap topics, and let its QoS match"
+                f"{now - began_s:.0f} s and subscribes to {missing} of {names}: start it first, remap topics, and let "
+                "its QoS match"
             )
         if wanted:
             wanted.start()
