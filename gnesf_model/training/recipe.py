@@ -22,6 +22,7 @@ class SegmenterRecipe:
         learning_rate, warm_up, weight_decay: of AdamW; after `warm_up` steps the rate falls linearly to 0.
         smoothing: of the labels.
         averaging: decay per step of the averaged weights, which are what is kept.
+        prior: exponent of the classes' weights that is taken back in the end; chosen on validation rooms.
         seed: of everything random.
     """
 
@@ -38,6 +39,7 @@ class SegmenterRecipe:
     weight_decay: float = 0.02
     smoothing: float = 0.05
     averaging: float = 0.998
+    prior: float = 0.5
     seed: int = 0
 
     def with_changes(self, **changes: float | None) -> SegmenterRecipe:

@@ -171,12 +171,19 @@ def train_segmenter(
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
     if trainer.is_global_zero:
-        export(module.network, out / EXPORT, recipe)
+        export(module.network, module.class_weights, out / EXPORT, recipe)
     return out / EXPORT
 
 
-def export(network: torch.nn.Module, folder: Path, recipe: SegmenterRecipe) -> None:
-    """Write the network in half precision, as a checkpoint of the transformers library."""
+def export(network: torch.nn.Module, class_weights: torch.Tensor, folder: Path, recipe: SegmenterRecipe) -> None:
+    """Write the network in half precision, as a checkpoint of the transformers library.
+
+    The weights of the loss make rare classes likelier than they are; part of that is taken back in the bias of the
+    last layer (logit adjustment: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
+    """
+    bias = network.decode_head.classifier.bias
+    kept = bias.detach().clone()
+    bias.data -= recipe.prior * class_weights.log().to(bias)
     network.half().save_pretrained(folder)
     processor = {
         "image_processor_type": "SegformerImageProcessor",  # resize, rescale, normalise: that of UPerNet too
@@ -193,6 +200,7 @@ def export(network: torch.nn.Module, folder: Path, recipe: SegmenterRecipe) -> N
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps(processor, indent=1) + "\n", encoding="utf-8")
     network.float()
+    bias.data.copy_(kept)
 
 
 def _class_weights(shares: np.ndarray) -> list[float]:
