@@ -35,8 +35,9 @@ from gnesf_ros.demo_report import DemoResult, render
 from gnesf_ros.recorder import label_space_of, points_of
 from gnesf_ros.replay import LOG, PARAMETERS, replay
 
-ROOM = {"seed": 0, "frames": 90, "stride": 10}
-"""The default recording: once round the room, 30 s at 3 Hz; rendering more frames would take longer than all else."""
+ROOM = {"seed": 2_000_005, "frames": 90, "stride": 10}
+"""The default recording: once round a room that no network was trained on, 30 s at 3 Hz; rendering more frames would
+take longer than all else."""
 PICTURES = 12
 GPU_AGREEMENT = 0.99
 """Share of points and of classes in which node and offline map agree on a GPU; on a CPU they are bit-equal."""

@@ -184,6 +184,7 @@ def _load_model(name: str, config: Any, source: dict[str, str]) -> torch.nn.Modu
         raise ValueError(
             f"the network {name} is a '{config.model_type}'; expected {', '.join((*_MASK_MODELS, *SEMANTIC))}"
         )
+    transformers.utils.logging.disable_progress_bar()  # a second of loading needs none
     try:
         model, report = auto.from_pretrained(
             name,
