@@ -75,7 +75,7 @@ def load_map(path: str | Path, mapper: SemanticMapper) -> dict[str, Any]:
         What the file says of the map: ``frames``, ``keyframes``, ``global_frame``, ``blocks``.
 
     Raises:
-        MapFileError: no map, another version, damaged, another voxel size, truncation or label space, too large.
+        MapFileError: no file, no map, another version, damaged, other voxels, truncation or label space, too large.
         OSError: it cannot be read.
     """
     path = Path(path)
