@@ -48,8 +48,7 @@ def save_map(path: str | Path, mapper: SemanticMapper) -> int:
         OSError: it cannot be written; says why. What was there before is whole.
     """
     path = Path(path)
-    if path.is_dir():
-        raise MapFileError(f"{path} is a folder, expected the name of a file")
+    _check_regular(path)
     if path.exists() and not is_map(path):
         raise MapFileError(f"{path} exists and is not a map, so it is not overwritten: choose another name")
     contents = mapper.contents()
@@ -76,11 +75,12 @@ def load_map(path: str | Path, mapper: SemanticMapper) -> dict[str, Any]:
         What the file says of the map: ``frames``, ``keyframes``, ``global_frame``, ``blocks``.
 
     Raises:
-        MapFileError: no map, another version, damaged, another voxel size, truncation or label space, too large.
+        MapFileError: no file, no map, another version, damaged, other voxels, truncation or label space, too large.
         OSError: it cannot be read.
     """
     path = Path(path)
     try:
+        _check_regular(path)
         with open(path, "rb") as file:
             metadata = _checked_header(path, file, mapper)
             file.seek(0)
@@ -109,6 +109,13 @@ def is_map(path: Path) -> bool:
             return _header(path, file).get("format") == FORMAT
     except (OSError, MapFileError):
         return False
+
+
+def _check_regular(path: Path) -> None:
+    """Raise MapFileError for what is there and is no file: to open a pipe would wait for its other end for good."""
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise MapFileError(f"{path} is {kind}, expected the name of a file")
 
 
 def _digest(described: str, arrays: dict[str, np.ndarray]) -> str:

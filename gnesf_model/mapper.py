@@ -45,7 +45,6 @@ class MapUpdate:
         keyframe: set when the frame became one, and voted.
         blocks: (N,) int64 rows of the voxel blocks it touched.
         stages: milliseconds by stage.
-        restarted: the map was emptied before this frame, because poses jumped.
     """
 
     stamp_ns: int
@@ -53,7 +52,6 @@ class MapUpdate:
     keyframe: Keyframe | None
     blocks: torch.Tensor
     stages: dict[str, float]
-    restarted: bool = False
 
 
 @dataclass(frozen=True)
@@ -227,6 +225,9 @@ class SemanticMapper:
     def integrate(self, frame: Frame) -> MapUpdate:
         """Add one frame: its geometry always, its votes when it is a keyframe.
 
+        A pose jump may empty the map first (`input.on_pose_jump`), even if the frame is dropped: `grid.generation`
+        tells.
+
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
                 and nothing is mapped until `jumps.resume` or `reset` (``paused``), or
@@ -234,8 +235,7 @@ class SemanticMapper:
                 did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
         """
         self._timer.restart()
-        restarted = self.jumps.demands_reset(frame, self.config.input.on_pose_jump)
-        if restarted:
+        if self.jumps.demands_reset(frame, self.config.input.on_pose_jump):
             self.reset()
         with self._timer("segment"):
             segmentation = self._segment(frame)
@@ -249,7 +249,7 @@ class SemanticMapper:
             raise FrameDropped("map_full", str(error), segmentation) from error
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
-        return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read(), restarted)
+        return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read())
 
     @torch.inference_mode()
     @single_thread()
@@ -308,14 +308,16 @@ class SemanticMapper:
             view = self._depth_view(frame, segmentation)
         with self._timer("tsdf_allocate"):
             slots = self.tsdf.allocate(view)
-        if len(slots) == 0:
-            raise FrameDropped("no_depth", self._nothing_measured(frame))
-        with self._timer("tsdf_integrate"):
-            observation = self.tsdf.integrate(view, slots)
+        if len(slots):
+            with self._timer("tsdf_integrate"):
+                observation = self.tsdf.integrate(view, slots)
         with self._timer("tsdf_clear"):
             touched = torch.cat([slots, self._clear(frame, view, slots)])
+        if len(touched) == 0:
+            raise FrameDropped("no_depth", self._nothing_measured(frame))
         self.frames += 1
-        if not self.keyframes.accepts(frame):
+        # A view that only shows what is gone has nothing to vote on.
+        if len(slots) == 0 or not self.keyframes.accepts(frame):
             return touched, None
         with self._timer("vote"):
             self._vote(frame, segmentation, view, observation)

@@ -11,7 +11,7 @@ One floor: a storey above or below needs a map of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -75,7 +75,6 @@ class OccupancyMapper:
 
     Attributes:
         changes: takes the blocks that each frame touched.
-        config: may be replaced at any time by one of the same resolution.
         why: why there is no grid, in words; empty where there is one.
         left_out: surface points beyond `max_size_m` in the latest grid.
     """
@@ -84,10 +83,15 @@ class OccupancyMapper:
         self.changes = BlockChanges(lambda: mapper.grid)
         self.why = "the map is empty"
         self.left_out = 0
-        self._mapper, self.config = mapper, config
+        self._mapper, self._config = mapper, config
+        self._min_weight = mapper.config.volume.min_weight
         self._resolution_m = float(np.float32(max(config.resolution_m, mapper.grid.voxel_size_m)))
         self._role = _roles(mapper.labels)
         self._forget()
+
+    def adjust(self, config: OccupancyConfig) -> None:
+        """Go on with other heights and sizes; `up` and the resolution stay, which the cells are made by."""
+        self._config = replace(config, up=self._config.up, resolution_m=self._config.resolution_m)
 
     def grid(self) -> OccupancyGrid | None:
         """The grid of the map as it is now; None, and `why` says it, while there is no floor to measure from."""
@@ -101,8 +105,8 @@ class OccupancyMapper:
         if floor_m is None:
             return None
         cells, origin = self._cells(points[:, :2], points[:, 2] - np.float32(floor_m))
-        if self.config.robot_radius_m > 0:
-            cells = _inflated(cells, self.config.robot_radius_m / self._resolution_m)
+        if self._config.robot_radius_m > 0:
+            cells = _inflated(cells, self._config.robot_radius_m / self._resolution_m)
         world_T_level = np.eye(4)
         world_T_level[:3, :3] = level_R_world.T
         corner = (origin * self._resolution_m).tolist()
@@ -118,6 +122,9 @@ class OccupancyMapper:
 
     def _follow(self) -> None:
         """Take over the surface of the blocks that changed."""
+        if self._min_weight != self._mapper.config.volume.min_weight:  # other voxels count as surface now
+            self._min_weight = self._mapper.config.volume.min_weight
+            self.changes.all()
         slots, whole = self.changes.take()
         if whole:
             self._forget()
@@ -135,7 +142,7 @@ class OccupancyMapper:
 
     def _level(self) -> np.ndarray | None:
         """level_R_world (3, 3), or None while up is not known."""
-        given = self.config.up_vector()
+        given = self._config.up_vector()
         if given is not None:
             return level_rotation(np.array(given))
         found = floor_normal(self._points, self._kind == _FLOOR, self._mapper.grid.voxel_size_m)
@@ -151,8 +158,8 @@ class OccupancyMapper:
 
     def _floor_height(self, heights: np.ndarray) -> float | None:
         """Height at which most of the floor lies, m."""
-        if self.config.floor_height_m:
-            return self.config.floor_height_m[0]
+        if self._config.floor_height_m:
+            return self._config.floor_height_m[0]
         floor = heights[self._kind == _FLOOR]
         if not len(floor):
             self.why = (
@@ -161,7 +168,7 @@ class OccupancyMapper:
             )
             return None
         # The middle of the fullest window: what is labelled floor elsewhere, on a table, does not count.
-        bins = np.floor(floor / self.config.min_height_m).astype(np.int64)
+        bins = np.floor(floor / self._config.min_height_m).astype(np.int64)
         bins -= bins.min()
         counts = np.bincount(bins)
         best = int((counts + np.append(counts[1:], 0)).argmax())
@@ -170,7 +177,7 @@ class OccupancyMapper:
 
     def _cells(self, xy: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cells (H, W) int8 and the index (2,) of cell (0, 0), from points and their heights above the floor."""
-        config, kind = self.config, self._kind
+        config, kind = self._config, self._kind
         near = (kind != _MOVING) & (height <= config.max_height_m)
         obstacle = near & (height > config.min_height_m)
         obstacle |= near & (kind == _SOLID) & (height > config.min_labelled_height_m)
@@ -200,7 +207,7 @@ class OccupancyMapper:
 
     def _grow(self, index: np.ndarray, near: np.ndarray, floor: np.ndarray) -> np.ndarray:
         """Let the box hold the cells `index` (N, 2) of the points `near`, as far as it may; gives those inside."""
-        reach = int(self.config.max_size_m / self._resolution_m) // 2 // _GROWTH_CELLS * _GROWTH_CELLS
+        reach = int(self._config.max_size_m / self._resolution_m) // 2 // _GROWTH_CELLS * _GROWTH_CELLS
         reach = max(reach, _GROWTH_CELLS)
         if self._anchor is None:
             some = index[floor] if floor.any() else index[near] if near.any() else np.zeros((1, 2), np.int64)

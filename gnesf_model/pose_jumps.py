@@ -42,6 +42,10 @@ class PoseJumpResponse:
             raise FrameDropped("paused", self.paused)
         return fresh > 0 and reaction == "reset"
 
+    def forget(self) -> None:
+        """Frames come from new inputs, which count jumps from zero."""
+        self._jumps.clear()
+
     def resume(self) -> None:
         """Map again after a jump has paused it."""
         self.paused = ""

@@ -16,7 +16,7 @@ import torch
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from gnesf_model.config import Config
+from gnesf_model.config import Config, OccupancyConfig
 from gnesf_model.data.topic_writer import LATCHED, OPTICAL, RELIABLE, TopicWriter
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
@@ -124,18 +124,30 @@ class ResultBag:
             self._write_frame(frame, segmentation, blocks, frame_id)
         except OSError as error:
             logger.error("the recording of results ends here, %s: free some space, or record elsewhere", error)
-            self._writer = None
+            self._finish()
+
+    def adjust(self, occupancy: OccupancyConfig) -> None:
+        """Go on with other heights and sizes of the grid, as `OccupancyMapper.adjust`."""
+        self._occupancy.adjust(occupancy)
 
     def close(self) -> None:
-        """Write the map as it is in the end, and finish the file."""
+        """Write the map as it is in the end, and finish the file; what cannot be written is an error in the log."""
         if self._writer is None:
             return
         try:
             if self._due_ns is not None:
                 self._write_map(self._last_ns)
+        except OSError as error:
+            logger.error("the recording of results has no final map, %s: free some space, or record elsewhere", error)
         finally:
-            writer, self._writer = self._writer, None
+            self._finish()
+
+    def _finish(self) -> None:
+        writer, self._writer = self._writer, None
+        try:
             writer.close()
+        except OSError as error:
+            logger.error("the recording of results is incomplete, %s: free some space, or record elsewhere", error)
 
     def _write_frame(self, frame: Frame, segmentation: Segmentation, blocks: torch.Tensor, frame_id: str) -> None:
         self._occupancy.changes.add(blocks)

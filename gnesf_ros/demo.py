@@ -32,6 +32,7 @@ from gnesf_model.segment import BUNDLED
 from gnesf_model.visualization.images import contact_sheet, legend, save
 from gnesf_model.visualization.ply import write_ply
 from gnesf_ros.demo_report import DemoResult, render
+from gnesf_ros.gnesf_node import BAG_TOPICS
 from gnesf_ros.recorder import label_space_of, points_of
 from gnesf_ros.replay import LOG, PARAMETERS, replay
 
@@ -225,7 +226,8 @@ def _for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str)
     return dataclasses.replace(
         config,
         segmenter=dataclasses.replace(config.segmenter, model=model),
-        input=dataclasses.replace(config.input, pose_source=topics.pose_source),
+        # Names in the bag are not the node's parameters: its inputs are remapped to them.
+        input=dataclasses.replace(config.input, pose_source=topics.pose_source, **dict.fromkeys(BAG_TOPICS, "")),
         node=dataclasses.replace(
             config.node,
             autostart=True,

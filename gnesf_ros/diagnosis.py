@@ -42,10 +42,11 @@ class Diagnosis:
         self._device = str(mapper.device)
         self._segmenter = mapper.config.segmenter.model
         self._started_s = time.monotonic()
-        # Begins with nothing, so that what happens before the first look is news to it too.
-        nothing = (self._started_s, Counter(), Counter(), Counter())
-        self._history: deque[tuple[float, Counter, Counter, Counter]] = deque([nothing], maxlen=int(PATIENCE_S) + 1)
-        self._warned: dict[str, tuple[int, float]] = {}
+        # Begins here, so that what happens before the first look is news to it too, and earlier activations are not.
+        before = worker.drops()[0]
+        start = (self._started_s, Counter(), before, Counter())
+        self._history: deque[tuple[float, Counter, Counter, Counter]] = deque([start], maxlen=int(PATIENCE_S) + 1)
+        self._warned: dict[str, tuple[int, float]] = {reason: (n, -_REPEAT_S) for reason, n in before.items()}
         self._said = ("", -_REMIND_S)
 
     def drops(self) -> Drops:
@@ -74,14 +75,15 @@ class Diagnosis:
     def _verdict(self, state: MapState, drops: Counter, messages: dict[str, str]) -> tuple[bytes, str]:
         if self._worker.refusal == "paused":
             return DiagnosticStatus.WARN, "paused: images are not mapped until ~/resume is called"
-        if state.paused:
-            return DiagnosticStatus.WARN, state.paused
         now = time.monotonic()
         fresh = drops - self._history[0][2]
         faults = [f"{n} dropped ({reason}): {messages[reason]}" for reason, n in _faults(fresh)]
         noticed = self._history[-1][3] - self._history[0][3]
         faults += [f"{n} noticed ({reason}): {messages[reason]}" for reason, n in _faults(noticed)]
+        if state.paused:
+            return DiagnosticStatus.WARN, "; ".join([state.paused, *faults])
         if state.finished_s > now - PATIENCE_S:
+            faults = self._silent_cameras(now) + faults
             if faults:
                 return DiagnosticStatus.WARN, "; ".join(faults)
             source = self._inputs.assembler.pose_source
@@ -99,6 +101,19 @@ class Diagnosis:
             level = DiagnosticStatus.WARN if state.processed else DiagnosticStatus.ERROR
             return level, "; ".join(problems)
         return DiagnosticStatus.ERROR, "nothing is mapped: " + ("; ".join(problems) or "no reason is known")
+
+    def _silent_cameras(self, now: float) -> list[str]:
+        """Cameras that are missing while others go on."""
+        if now - self._started_s < PATIENCE_S:
+            return []
+        colors = self._inputs.colors
+        silent = [topic for topic in colors if now - topic.last_s > PATIENCE_S]
+        if len(silent) == len(colors):  # a recording has ended, and what waits is still being mapped
+            return []
+        return [
+            f"no message on {topic.name} for {now - topic.last_s:.0f} s" if topic.received else self._why_silent(topic)
+            for topic in silent
+        ]
 
     def _problems(self) -> list[str]:
         """What keeps frames from being made at this moment."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import traceback
+from collections import deque
 
 from gnesf_msgs.msg import MapperStatus
 from rclpy.clock import Clock, ClockType
@@ -28,6 +29,8 @@ from gnesf_ros.worker import Mark, Worker
 
 NAME = "gnesf"
 """Of the node, and so of its private topics, unless it is remapped."""
+BAG_TOPICS = ("color_topic", "camera_info_topic", "depth_topic", "pose_topic")
+"""Settings of the input that choose topics of a bag."""
 _POLL_S = 0.05
 _DIAGNOSTICS_S = 1.0
 _FRAME_S = 20.0
@@ -36,7 +39,7 @@ _FRAME_S = 20.0
 
 def refuse_without_effect(config: Config) -> None:
     """Raise ValueError for settings that say something to `gnesf map`, but nothing to the node."""
-    for name in ("color_topic", "camera_info_topic", "depth_topic", "pose_topic"):
+    for name in BAG_TOPICS:
         if topic := getattr(config.input, name):
             raise ValueError(
                 f"input.{name} is {topic!r}, which chooses a topic of a bag: for the node, remap its input or use the "
@@ -70,6 +73,8 @@ class GnesfNode:
         self._active: Active | None = None
         self._outputs, self._inputs = EntityScope(self.node), EntityScope(self.node)
         self._last_status: MapperStatus | None = None
+        self._restarts: deque[tuple[int, Mark]] = deque()
+        """Maps that pose jumps began, noted by the worker's thread."""
         self._services = Services(self)
         follow_changes(self.node, lambda: self.config, self._phase, self._take_config)
 
@@ -83,6 +88,7 @@ class GnesfNode:
         with self._outputs.recording():
             self._configured = self._with_outputs(mapper)
         self._last_status = None
+        self._restarts.clear()
         self._configured.worker.start()
         self._configured.publishers.legend()
         self._publish_status()
@@ -94,6 +100,7 @@ class GnesfNode:
         Raises:
             ValueError: settings of the input contradict each other.
         """
+        self._configured.worker.call(self._configured.mapper.jumps.forget)
         with self._inputs.recording():
             self._active = self._with_inputs(self._configured)
         self._configured.mapping.active = True
@@ -121,10 +128,12 @@ class GnesfNode:
         """Stop the worker and free the map, the network and the outputs."""
         if self._configured is None:
             return
-        self._stop_worker(self._configured)
-        self._outputs.destroy()
-        self._configured = None
-        release_memory()
+        try:
+            self._stop_worker(self._configured)
+        finally:
+            self._outputs.destroy()
+            self._configured = None
+            release_memory()
 
     def configured(self) -> Configured:
         """The map and what is around it.
@@ -139,7 +148,8 @@ class GnesfNode:
 
     def map_changed(self, generation: int, mark: Mark) -> None:
         """The map was emptied or replaced: count from then, which `mark` of the worker tells."""
-        if self._configured is not None:
+        # What happened last in the worker's thread may be heard of first.
+        if self._configured is not None and generation > self._configured.tally.generation:
             self._configured.tally.restart(generation, mark, self._active.inputs if self._active else None)
             self._publish_status()
 
@@ -169,7 +179,10 @@ class GnesfNode:
         publishers = Publishers(node, mapper.labels, config.input.global_frame, config.node.image_period_s)
         outputs = MapOutputs(node, mapper, config)
         record = ResultBag(config.node.record, mapper, config) if config.node.record else None
-        mapping = Mapping(mapper, publishers, config.node.cloud_period_s, self._color_frame, outputs, record)
+        mapping = Mapping(
+            mapper, publishers, config.node.cloud_period_s, self._color_frame, self._now_ns, outputs, record,
+            restarted=lambda generation: self._restarts.append((generation, worker.mark())),
+        )  # fmt: skip
         # A guard condition brings the status from the worker's thread to the executor's.
         frame_done = node.create_guard_condition(self._publish_status)
         worker = Worker(
@@ -190,6 +203,9 @@ class GnesfNode:
         inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending)
         self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
         return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper))
+
+    def _now_ns(self) -> int:
+        return self.node.get_clock().now().nanoseconds
 
     def _color_frame(self) -> str:
         return self._active.inputs.color_frame if self._active else ""
@@ -237,6 +253,11 @@ class GnesfNode:
 
     def _publish_status(self) -> None:
         """Tell how far the map is, when something has changed."""
+        while self._restarts:
+            self.node.get_logger().warning(
+                "the map was emptied, because the camera's pose jumped (input.on_pose_jump: reset)"
+            )
+            self.map_changed(*self._restarts.popleft())
         parts = self._configured
         if parts is None or parts.mapping.state.generation != parts.tally.generation:
             return  # the map has just been changed, and `map_changed` is about to be called

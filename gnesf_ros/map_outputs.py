@@ -80,15 +80,20 @@ class MapOutputs:
         self._eye = np.zeros(3)
         self._paces = {
             name: Pace(lambda name=name: getattr(self._config.node, f"{name}_period_s"))
-            for name in ("grid", "mesh", "voxels", "tsdf", "render")
+            for name in ("grid", "mesh", "voxels", "tsdf")
         }
+        self._views_due: dict[str, Pace] = {}
+        """By camera: each shows its own view."""
 
     def adjust(self, config: Config) -> None:
         """Go on with other periods, sizes and heights; what needs other topics or cells needs another node."""
-        self._config = config
-        kept = self._occupancy.config
-        self._occupancy.config = replace(config.occupancy, up=kept.up, resolution_m=kept.resolution_m)
+        before, self._config = self._config, config
+        self._occupancy.adjust(config.occupancy)
         self._paces["grid"].again()
+        if before.volume.min_weight != config.volume.min_weight:  # the same map has another surface
+            self._changes.all()
+            for pace in (*self._paces.values(), *self._views_due.values()):
+                pace.again()
 
     def frame(self, frame: Frame, blocks: torch.Tensor, frame_id: str) -> dict[str, float]:
         """Take note of a frame that is in the map, and show the map from there; gives milliseconds by stage.
@@ -102,11 +107,11 @@ class MapOutputs:
         self._changes.add(blocks)
         self._eye = frame.world_T_cam[:3, 3]
         wanted = any(outlet.wanted for outlet in (*self._views.values(), *self._infos))
-        if not wanted or not self._paces["render"].due(frame.stamp_ns):
+        pace = self._views_due.setdefault(frame.source, Pace(lambda: self._config.node.render_period_s))
+        if not wanted or not pace.due(frame.stamp_ns):
             return {}
-        return self._timed(
-            "render", frame.stamp_ns, lambda: self._render(frame, stamps.header(frame.stamp_ns, frame_id))
-        )
+        head = stamps.header(frame.stamp_ns, frame_id)
+        return _timed("render", pace, frame.stamp_ns, lambda: self._render(frame, head))
 
     def publish(self, stamp_ns: int) -> dict[str, float]:
         """Publish what is due, with the stamp of the newest frame in the map; gives milliseconds by stage."""
@@ -135,11 +140,7 @@ class MapOutputs:
         return spent
 
     def _timed(self, name: str, version: Any, action: Callable[[], None]) -> dict[str, float]:
-        pace, start = self._paces[name], time.monotonic()
-        pace.begin()
-        action()
-        pace.done(version)
-        return {name: (time.monotonic() - start) * 1e3}
+        return _timed(name, self._paces[name], version, action)
 
     def _head(self, stamp_ns: int) -> Header:
         return stamps.header(stamp_ns, self._global_frame)
@@ -217,6 +218,15 @@ class MapOutputs:
 
     def _create(self, kind: Any, topic: str, profile: Any) -> Outlet | None:
         return None if kind is None else Outlet(self._node, kind, topic, profile)
+
+
+def _timed(name: str, pace: Pace, version: Any, action: Callable[[], None]) -> dict[str, float]:
+    """Do it, let its pace know, and give milliseconds by stage."""
+    start = time.monotonic()
+    pace.begin()
+    action()
+    pace.done(version)
+    return {name: (time.monotonic() - start) * 1e3}
 
 
 def nearest_triangles(mesh: LabelledPoints, eye: np.ndarray, limit: int) -> LabelledPoints:

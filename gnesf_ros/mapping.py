@@ -64,8 +64,10 @@ class Mapping:
         publishers: where results go.
         cloud_period_s: shortest time between two clouds, s.
         color_frame: gives the frame_id of the colour images.
+        now_ns: gives the node's time, ns.
         outputs: what else is made from the map.
         record: takes the results, too.
+        restarted: called in the worker's thread with the new generation when a pose jump has emptied the map.
 
     Attributes:
         state: how the map stands.
@@ -79,13 +81,16 @@ class Mapping:
         publishers: Publishers,
         cloud_period_s: float,
         color_frame: Callable[[], str],
+        now_ns: Callable[[], int],
         outputs: MapOutputs,
         record: ResultBag | None = None,
+        restarted: Callable[[int], None] = lambda generation: None,
     ) -> None:
-        self._outputs, self._record = outputs, record
+        self._outputs, self._record, self._restarted = outputs, record, restarted
         self.state = MapState(memory_mb=mapper.memory_bytes / 1e6)
         self.active = self.paused = False
         self._mapper, self._publishers, self._color_frame = mapper, publishers, color_frame
+        self._now_ns = now_ns
         self._cloud_period_s = cloud_period_s
         self._cloud_due_s = 0.0
         self._cloud_of = (0, 0)
@@ -100,15 +105,18 @@ class Mapping:
             FrameDropped: the frame could not be used.
         """
         start = time.monotonic()
+        generation = self._mapper.grid.generation
         try:
             update = self._mapper.integrate(frame)
         except FrameDropped as drop:
+            self._notice_restart(generation)
             # A frame that cannot be mapped still shows what its segmenter sees.
             if drop.segmentation is not None:
                 self._publishers.frame(frame, drop.segmentation, frame.frame_id or self._color_frame())
             if self._mapper.jumps.paused != self.state.paused:
                 self.state = replace(self.state, paused=self._mapper.jumps.paused)
             raise
+        self._notice_restart(generation)
         integrated = time.monotonic()
         self._publishers.frame(frame, update.segmentation, frame.frame_id or self._color_frame())
         stages = {
@@ -142,7 +150,8 @@ class Mapping:
             return
         # Set first: a cloud that fails is tried again after the period, not at once.
         self._cloud_due_s = now + self._cloud_period_s
-        self._publishers.cloud(self._mapper.surface(), state.stamp_ns)
+        # After a reset, and after a map was loaded, no frame is in it yet.
+        self._publishers.cloud(self._mapper.surface(), state.stamp_ns or self._now_ns())
         self._cloud_of = (state.generation, state.processed)
         done = time.monotonic()
         self._cloud_due_s = done + self._cloud_period_s
@@ -181,8 +190,12 @@ class Mapping:
 
     def adjust(self, config: Config) -> None:
         """Go on with other settings, of those that can change while mapping."""
+        if self._mapper.config.volume.min_weight != config.volume.min_weight:  # the same map has another surface
+            self._cloud_of, self._cloud_due_s = (-1, -1), 0.0
         self._mapper.adjust(config)
         self._outputs.adjust(config)
+        if self._record is not None:
+            self._record.adjust(config.occupancy)
         self._publishers.image_period_s = config.node.image_period_s
         self._cloud_due_s += config.node.cloud_period_s - self._cloud_period_s
         self._cloud_period_s = config.node.cloud_period_s
@@ -191,6 +204,11 @@ class Mapping:
         """Finish the recording of results; the worker must have ended."""
         if self._record is not None:
             self._record.close()
+
+    def _notice_restart(self, generation: int) -> None:
+        """Begin anew where the grid's generation is another one than before a frame."""
+        if self._mapper.grid.generation != generation:
+            self._restarted(self._begin_anew())
 
     def _begin_anew(self) -> int:
         """Count from zero for another map, whose cloud is due at once."""

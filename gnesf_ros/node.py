@@ -53,6 +53,11 @@ def _run(arguments: Sequence[str]) -> None:
         executor.add_node(gnesf.node)
         if gnesf.config.node.autostart:
             gnesf.node.start()
+        else:
+            name = gnesf.node.get_fully_qualified_name()
+            gnesf.node.get_logger().info(
+                f"waiting for a life-cycle manager (node.autostart is false): ros2 lifecycle set {name} configure"
+            )
         executor.spin()
     finally:
         for number in SIGNALS:

@@ -31,7 +31,7 @@ LIVE = (
     *(f"occupancy.{name}" for name in ("robot_radius_m", "max_size_m")),
 )
 """Parameters that take effect at once."""
-ON_ACTIVATION = ("input.", "node.use_depth", "node.image_transport")
+ON_ACTIVATION = ("input.", "node.use_depth", "node.image_transport", "node.depth_transport")
 """Parameters, or beginnings of their names, that are read when the node is activated; all others when configured."""
 ON_CONFIGURATION = ("input.global_frame",)
 """What is none of those all the same."""

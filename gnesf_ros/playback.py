@@ -173,6 +173,8 @@ class BagPlayer:
                 "its QoS match"
             )
         if wanted:
+            mapped = wanted.topics()
+            self._images = {topic for topic in self._images if self._publishers[topic].topic_name in mapped}
             wanted.start()
 
     def _advertise(self, connection: Connection) -> None:

@@ -29,11 +29,13 @@ class Publishers:
         node: whose topics they are.
         labels: label space of the map.
         global_frame: frame of the clouds.
-        image_period_s: shortest time between two frames that are published, s.
+        image_period_s: shortest time between two frames of a camera that are published, s.
     """
 
     def __init__(self, node: Node, labels: LabelSpace, global_frame: str, image_period_s: float = 0.0) -> None:
-        self.image_period_s, self._image_due_s = image_period_s, 0.0
+        self.image_period_s = image_period_s
+        self._image_due_s: dict[str, float] = {}
+        """By camera."""
         self._node, self._labels, self._global_frame = node, labels, global_frame
         self._images: dict[Outlet, Callable[[conversions.SemanticImages, Frame], object]] = {
             Outlet(node, Image, "~/semantic/image_raw", qos.output()): lambda made, frame: made.labels,
@@ -64,9 +66,9 @@ class Publishers:
     def frame(self, frame: Frame, segmentation: Segmentation, frame_id: str) -> None:
         """Images and clouds of one frame, with the colour image's stamp, frame and size."""
         now = time.monotonic()
-        if now < self._image_due_s:
+        if now < self._image_due_s.get(frame.source, 0.0):
             return
-        self._image_due_s = now + self.image_period_s
+        self._image_due_s[frame.source] = now + self.image_period_s
         head = stamps.header(frame.stamp_ns, frame_id)
         images = conversions.SemanticImages(segmentation, frame.camera)
         for outlet, pixels in self._images.items():

@@ -83,9 +83,18 @@ class Subscriptions:
             name,
             on_message,
             profile,
-            qos_overriding_options=QoSOverridingOptions(_OVERRIDES),
+            qos_overriding_options=QoSOverridingOptions(self._overridden(topic.name)),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible),
         )
+
+    def _overridden(self, topic: str) -> list[QoSPolicyKind]:
+        """Policies that the user overrides.
+
+        Of the others rclpy would declare parameters, too, which keep the first activation's values for good.
+        """
+        given = self._node._parameter_overrides  # rclpy has no public way to names that were given and not declared
+        prefix = f"qos_overrides.{topic}.subscription"
+        return [kind for kind in _OVERRIDES if f"{prefix}.{kind.name.lower()}" in given]
 
     def image_topic(self, raw: str, transport: str) -> tuple[str, type]:
         """An image topic and its type; that of compressed images follows a remapping of the raw one."""

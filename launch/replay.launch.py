@@ -35,20 +35,31 @@ PASSED_ON = {
 }
 
 
+def switch(name: str, text: str) -> bool:
+    """An argument that is true or false.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"{name} is {text!r}, expected true or false")
+    return text.lower() in ("true", "1")
+
+
 def play(context: LaunchContext) -> list:
     """The player, waiting for the node where every frame is to be mapped."""
     value = {name: LaunchConfiguration(name).perform(context) for name in (*OWN_ARGUMENTS, "queue", "namespace")}
     mapper = "/".join(["", *(part for part in value["namespace"].split("/") if part), "gnesf"])
     command = [ExecutableInPackage("gnesf", "gnesf_ros"), "play", value["bag"], "--rate", value["rate"]]
-    command += ["--wait-s", "60"]
+    command += ["--wait-s", "900"]  # a network may have to be downloaded first
     if value["queue"] == "all":
         command += ["--wait-for", mapper]
-    if value["loop"].lower() in ("true", "1"):
+    if switch("loop", value["loop"]):
         command.append("--loop")
     player = ExecuteProcess(
         cmd=command, name="player", output="screen", additional_env=middleware.environment(context.environment)
     )
-    if value["exit_at_end"].lower() not in ("true", "1"):
+    if not switch("exit_at_end", value["exit_at_end"]):
         return [player]
     end = EmitEvent(event=Shutdown(reason="the bag has been played"))
     return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end]))]

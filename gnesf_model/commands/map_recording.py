@@ -22,6 +22,7 @@ from gnesf_model import __version__
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config, parse_overrides
 from gnesf_model.data.source import ACCEPTED, FrameSource, open_source
+from gnesf_model.data.topic_writer import OPTICAL
 from gnesf_model.evaluation.confusion import Confusion
 from gnesf_model.evaluation.labelled_points import load_labelled_points
 from gnesf_model.evaluation.mapping_run import MappingRun, map_scores, run_mapping
@@ -101,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         def after(frame: Frame, update: MapUpdate) -> None:
             if bag is not None:
-                bag.frame(frame, update.segmentation, update.blocks)
+                bag.frame(frame, update.segmentation, update.blocks, frame.frame_id or OPTICAL)
 
         done = map_recording(source, mapper, before, after)
     if oracle:

@@ -10,7 +10,7 @@ from gnesf_model.config import Config, OccupancyConfig, VolumeConfig
 from gnesf_model.data.procrooms import RoomSource, Scene
 from gnesf_model.data.procrooms.materials import Material
 from gnesf_model.data.procrooms.primitives import Kind, Primitive
-from gnesf_model.frame import Frame
+from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.geometry import pixel_rays
 from gnesf_model.labels import LabelClass, LabelSpace
 from gnesf_model.mapper import SemanticMapper
@@ -132,6 +132,22 @@ def test_who_was_mistaken_for_furniture_decays_when_the_place_is_seen_free(scene
     integrate(mapper, occupancy, away[6:])
     assert near(mapper, [place]) == 0
     assert not (cells_around(occupancy, place) == OCCUPIED).any()
+
+
+def test_what_went_away_decays_where_only_what_is_beyond_the_range_is_seen(scene):
+    """A box before a hall: when it is gone, nothing that is left can be mapped."""
+    frames, _ = scene
+    box = [replace(frame, depth=np.full_like(frame.depth, 2.0)) for frame in frames[:10]]
+    hall = [replace(frame, depth=np.full_like(frame.depth, 50.0)) for frame in frames[10:40]]
+    mapper, occupancy = build(frames)
+    with pytest.raises(FrameDropped, match="50 m in the median"):
+        mapper.integrate(hall[0])
+    integrate(mapper, occupancy, box)
+    assert len(mapper.surface().points) > 200
+    with pytest.raises(FrameDropped, match="50 m in the median"):  # once there is nothing left to look through
+        integrate(mapper, occupancy, hall)
+    assert mapper.frames > len(box)
+    assert len(mapper.surface().points) == 0
 
 
 def test_without_clearing_it_would_stay(scene):

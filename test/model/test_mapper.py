@@ -315,17 +315,18 @@ def jumped(frames):
 def test_a_pose_jump_does_to_the_map_what_the_configuration_says(frames, reaction):
     config = Config.from_flat({"device": "cpu", "input.on_pose_jump": reaction})
     mapper = SemanticMapper(config, Oracle(frames))
-    counts, dropped, restarted = [], [], []
+    counts, dropped, generations = [], [], []
     for frame in jumped(frames):
         try:
-            restarted.append(mapper.integrate(frame).restarted)
+            mapper.integrate(frame)
         except FrameDropped as drop:
             dropped.append(drop.reason)
+        generations.append(mapper.grid.generation)
         counts.append(mapper.frames)
     assert counts == {"warn": [1, 2, 3, 4, 5, 6], "pause": [1, 2, 3, 3, 3, 3], "reset": [1, 2, 3, 1, 2, 3]}[reaction]
     assert dropped == (["paused"] * 3 if reaction == "pause" else [])
     assert mapper.jumps.count == 1
-    assert sum(restarted) == (reaction == "reset")
+    assert len(set(generations)) == (2 if reaction == "reset" else 1)
     if reaction == "reset":
         fresh = SemanticMapper(config, Oracle(frames))
         for frame in frames[3:6]:
@@ -354,6 +355,31 @@ def test_a_jump_that_all_cameras_see_is_one(frames):
     for name, jumps in (("front", 0), ("rear", 0), ("front", 1), ("rear", 1), ("front", 1)):
         mapper.integrate(replace(frames[0], source=name, pose_jumps=jumps))
     assert mapper.frames == 3
+
+
+def test_a_jump_empties_the_map_even_if_its_frame_is_dropped(frames):
+    config = Config.from_flat({"device": "cpu", "input.on_pose_jump": "reset"})
+    mapper = SemanticMapper(config, Oracle(frames))
+    before, *_, after = jumped(frames)
+    mapper.integrate(before)
+    generation = mapper.grid.generation
+    with pytest.raises(FrameDropped):
+        mapper.integrate(replace(after, depth=np.zeros_like(after.depth)))
+    assert mapper.frames == mapper.grid.count == 0
+    assert mapper.grid.generation != generation
+
+
+def test_jumps_of_new_inputs_are_counted_from_zero(frames):
+    config = Config.from_flat({"device": "cpu", "input.on_pose_jump": "reset"})
+    mapper = SemanticMapper(config, Oracle(frames))
+    for jumps in (0, 1, 2):
+        mapper.integrate(replace(frames[0], pose_jumps=jumps))
+    assert mapper.frames == 1
+    mapper.jumps.forget()
+    mapper.integrate(replace(frames[0], pose_jumps=0))
+    assert mapper.frames == 2
+    mapper.integrate(replace(frames[0], pose_jumps=1))
+    assert mapper.frames == 1
 
 
 def test_a_frame_that_turns_fast_is_mapped_and_does_not_vote(frames):
@@ -415,7 +441,9 @@ def test_a_view_in_which_nothing_is_measured_is_dropped_by_name(frames):
     covered = replace(frames[0], depth=np.zeros_like(frames[0].depth))
     millimetres = replace(frames[0], depth=frames[0].depth * 1000)
     for first in (True, False):
-        for frame, text in ((covered, "0 pixels are measured"), (millimetres, "input.depth_unit_m")):
+        # On an empty map alone: what is measured beyond the range says that the space before it is free.
+        far = [(millimetres, "input.depth_unit_m")] if first else []
+        for frame, text in ((covered, "0 pixels are measured"), *far):
             with pytest.raises(FrameDropped, match=text) as drop:
                 mapper.integrate(frame)
             assert drop.value.reason == "no_depth"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -133,6 +134,48 @@ def test_nothing_mapped_is_an_empty_bag_not_a_broken_one(tmp_path, recorded):
     with ResultBag(tmp_path / "none", recorded[2], Config(device="cpu")):
         pass
     assert read(tmp_path / "none") == {}
+
+
+class FullDisk:
+    """Stands for the bag's writer: a disk cannot be filled here."""
+
+    def __init__(self):
+        self.closed = 0
+
+    def write(self, *args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    def close(self):
+        self.closed += 1
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("when", ["frame", "close"])
+def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path, recorded, caplog, when):
+    _, frames, mapper = recorded
+    bag = ResultBag(tmp_path / "bag", mapper, Config(device="cpu"))
+    update = mapper.segmenter(frames[0].rgb, frames[0].stamp_ns)
+    blocks = torch.zeros(0, dtype=torch.int64)
+    if when == "close":
+        bag.frame(frames[0], update, blocks)
+    bag._writer.close()
+    bag._writer = bag._out._writer = disk = FullDisk()
+    bag.frame(frames[1], mapper.segmenter(frames[1].rgb, frames[1].stamp_ns), blocks)
+    bag.close()
+    bag.close()
+    assert disk.closed == 1
+    assert "No space left" in caplog.text
+
+
+def test_the_grid_follows_the_settings(tmp_path, recorded):
+    _, frames, mapper = recorded
+    config = Config(device="cpu")
+    with ResultBag(tmp_path / "bag", mapper, config) as bag:
+        for frame, height in ((frames[0], 2.0), (frames[-1], 0.3)):
+            bag.adjust(replace(config.occupancy, max_height_m=height))
+            bag.frame(frame, mapper.segmenter(frame.rgb, frame.stamp_ns), torch.zeros(0, dtype=torch.int64))
+    grids = read(tmp_path / "bag")["/gnesf/occupancy_grid"]
+    assert (grids[-1].data == 100).sum() < (grids[0].data == 100).sum()
 
 
 def test_the_command_records(tmp_path):

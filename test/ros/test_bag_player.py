@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import PoseStamped
+from gnesf_msgs.msg import MapperStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_harness import ROOT, Peer, new_domain, play
 from ros_recording import FRAMES
@@ -88,6 +90,27 @@ def test_recorded_quality_of_service_is_kept(room_bag: Path) -> None:
     assert profiles["/tf_static"].durability == DurabilityPolicy.TRANSIENT_LOCAL
     assert profiles["/pose"].durability == DurabilityPolicy.VOLATILE
     assert profiles["/pose"].reliability == ReliabilityPolicy.RELIABLE
+
+
+def test_images_that_the_mapper_does_not_take_are_not_waited_for(room_bag: Path, monkeypatch, caplog) -> None:
+    """This mapper takes poses alone, so it never tells of an image."""
+    domain = new_domain()
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    peer = Peer(domain)
+    name = peer.node.get_fully_qualified_name()
+    status = peer.node.create_publisher(MapperStatus, f"{name}/status", qos.latched())
+    status.publish(MapperStatus(state=MapperStatus.WAITING))
+    poses = peer.listen(PoseStamped, "/pose", RELIABLE)
+    try:
+        parser = argparse.ArgumentParser()
+        bag_player.add_arguments(parser)
+        with caplog.at_level(logging.INFO):
+            bag_player.run(parser.parse_args([str(room_bag / "bag"), "--rate", "0", "--wait-for", name]))
+        peer.wait(lambda: len(poses) == FRAMES, "every pose", 5)
+        assert "dealt with all 0 images" in caplog.text
+        assert "did not reach" not in caplog.text
+    finally:
+        peer.close()
 
 
 @pytest.mark.parametrize(

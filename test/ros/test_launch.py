@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import shutil
@@ -66,6 +67,7 @@ def test_a_bag_is_replayed_through_the_node(room_bag: Path, namespace: str) -> N
         (["gnesf.launch.py", "pose_source:=odometry"], "pose_source is 'odometry'"),
         (["gnesf.launch.py", "autostart:=maybe"], "autostart is 'maybe', expected true or false"),
         (["robots.launch.py", "robots:=robot1,robot1"], "expected different names"),
+        (["replay.launch.py", "bag:=/nowhere", "loop:=yes"], "loop is 'yes', expected true or false"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
@@ -144,6 +146,20 @@ def test_several_robots_are_launched_at_once(room_bag: Path, tmp_path: Path) -> 
         for name in ("/robot2/color/image_raw", "/robot2/tf_static", "/robot2/gnesf/semantic_cloud"):
             assert f" {name}: " in listed
         assert "/robot1/" not in listed
+
+
+def arguments_of(file: str, name: str) -> set[str]:
+    """The keys of a dictionary in a launch file, which is read, not run: launch need not be installed."""
+    tree = ast.parse((ROOT / "launch" / file).read_text())
+    (found,) = [n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == name]
+    return {ast.literal_eval(key) for key in found.keys}
+
+
+def test_what_every_robot_may_need_is_passed_on() -> None:
+    assert arguments_of("robots.launch.py", "PASSED_ON") == arguments_of("gnesf.launch.py", "ARGUMENTS") - {
+        "namespace",  # the robot's name
+        "rviz",
+    }
 
 
 def test_rviz_shows_topics_that_exist_with_matching_qos() -> None:

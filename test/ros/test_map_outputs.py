@@ -12,6 +12,7 @@ import pytest
 from gnesf_msgs.msg import VoxelBlocks
 from nav_msgs.msg import OccupancyGrid
 from ros_harness import Peer, new_domain
+from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker
 
 from gnesf_model.config import Config
@@ -117,6 +118,32 @@ def test_other_settings_show_at_once(desk: Desk, frames: list[Frame]) -> None:
     desk.publish_until(grids, 2)
     assert grids[-1].header.frame_id == grids[0].header.frame_id == "odom"
     assert (np.array(grids[-1].data) == 100).sum() < (np.array(grids[0].data) == 100).sum()
+
+
+def test_another_min_weight_is_another_surface(desk: Desk, frames: list[Frame]) -> None:
+    meshes = desk.listener.listen(Marker, f"/{desk.speaker.node.get_name()}/semantic_mesh", qos.latched())
+    grids = desk.listener.listen(OccupancyGrid, grid_topic(desk), qos.latched())
+    for frame in frames:
+        desk.take(frame)
+    desk.publish_until(meshes, 1)
+    desk.publish_until(grids, 1)
+    config = replace(desk.config, volume=replace(desk.config.volume, min_weight=4.0))
+    desk.mapper.adjust(config)
+    desk.outputs.adjust(config)
+    desk.publish_until(meshes, 2)
+    desk.publish_until(grids, 2)
+    assert len(meshes[-1].points) < len(meshes[0].points)
+    assert (np.array(grids[-1].data) >= 0).sum() < (np.array(grids[0].data) >= 0).sum()
+
+
+def test_every_camera_has_its_own_view_of_the_map(desk: Desk, frames: list[Frame]) -> None:
+    views = desk.listener.listen(Image, f"/{desk.speaker.node.get_name()}/semantic_map/image_raw")
+    desk.listener.wait(lambda: desk.outputs._views["semantic_map/image_raw"].wanted, "the match")
+    blocks = desk.mapper.integrate(frames[0]).blocks
+    for name in ("front", "rear", "front", "rear"):
+        desk.outputs.frame(replace(frames[0], source=name), blocks, name)
+    desk.listener.wait(lambda: len(views) >= 2, "a view of each")
+    assert {view.header.frame_id for view in views} == {"front", "rear"}
 
 
 @pytest.mark.skipif(optional("map_msgs", "OccupancyGridUpdate") is None, reason="map_msgs is not installed")

@@ -16,7 +16,7 @@ from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_recording import OPTICAL, tilted_camera
 from ros_robot import BEST_EFFORT, Robot, odometry, pose_message, transform, usual_messages
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from gnesf_model.frame import Frame
@@ -243,6 +243,30 @@ def test_a_pose_jump_is_reported_and_pauses_the_map_where_that_is_wished(room_ba
         robot.close()
 
 
+def test_a_map_that_a_pose_jump_empties_is_told_of_even_if_the_frame_is_dropped(room_bag: Path, tmp_path: Path) -> None:
+    reset = {"input.on_pose_jump": "reset", "node.cloud_period_s": 0.1}
+    robot = Robot(room_bag, tmp_path / "log", **reset)
+    try:
+        clouds = robot.peer.listen(PointCloud2, "/gnesf/semantic_cloud", qos.latched())
+        for frame in robot.frames[:2]:
+            robot.send(frame)
+        robot.peer.wait(lambda: clouds and clouds[-1].width, "the cloud")
+        frame = robot.frames[2]
+        messages = usual_messages(frame)
+        messages["pose"].pose.position.x += 4.0
+        messages["depth"] = image_message(np.zeros_like(frame.depth), head(frame))
+        for role, message in messages.items():
+            robot.publishers[role].publish(message)
+        robot.peer.wait(lambda: robot.drops == {"no_depth": 1}, "the drop")
+        robot.peer.wait(lambda: robot.status.frames_pending == 0, "the end")
+        assert (robot.status.frames_received, robot.status.frames_processed) == (1, 0)
+        robot.peer.wait(lambda: not clouds[-1].width, "the empty cloud")
+        assert clouds[-1].header.stamp.sec > 0
+        robot.node.wait_for_log("the map was emptied, because the camera's pose jumped")
+    finally:
+        robot.close()
+
+
 def test_two_cameras_make_one_map(room_bag: Path, tmp_path: Path) -> None:
     kinds = {"info": (CameraInfo, "color/camera_info"), "depth": (Image, "depth/image_raw"),
              "color": (Image, "color/image_raw")}  # fmt: skip
@@ -272,5 +296,16 @@ def test_two_cameras_make_one_map(room_bag: Path, tmp_path: Path) -> None:
         blind = image_message(robot.frames[3].rgb, header(robot.frames[3].stamp_ns, "rear_optical"))
         robot.publishers["rear color"].publish(blind)
         robot.says("rear: ")
+        words = "no message on /rear/color/image_raw for"
+        for frame in robot.frames[4:]:  # 8 s, of which the other camera may be silent for 5
+            base = frame.world_T_cam @ invert(tilted_camera())
+            robot.publishers["pose"].publish(odometry(frame.stamp_ns, "base_link", base))
+            for role, message in usual_messages(frame, "front_optical").items():
+                if role in kinds:
+                    robot.publishers[role].publish(message)
+            if any(words in status.message for array in robot.diagnostics for status in array.status):
+                break
+            time.sleep(0.4)
+        robot.says(words, DiagnosticStatus.WARN)
     finally:
         robot.close()

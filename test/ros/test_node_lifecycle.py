@@ -63,6 +63,7 @@ def test_step_by_step(manager: Manager, room_bag: Path) -> None:
     peer = manager.peer
     assert manager.state == State.PRIMARY_STATE_UNCONFIGURED
     assert not peer.node.count_publishers("/gnesf/semantic_cloud")
+    manager.node.wait_for_log("ros2 lifecycle set /gnesf configure")
 
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.state == State.PRIMARY_STATE_INACTIVE

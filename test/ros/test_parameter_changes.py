@@ -11,6 +11,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
+from rclpy.qos import ReliabilityPolicy
 from ros_harness import NodeProcess, Peer, new_domain
 from ros_recording import REMAPS
 
@@ -102,9 +103,13 @@ def test_what_is_read_later_can_change_before_that(tuner: Tuner) -> None:  # the
     assert "geometry: depth needs the depth image" in tuner.set("node.use_depth", False)
     tuner.transition(Transition.TRANSITION_CLEANUP)
     assert tuner.set("volume.voxel_size_m", 0.1) == ""
+    assert tuner.set("node.queue", "all") == ""
     tuner.transition(Transition.TRANSITION_CONFIGURE)
     tuner.node.wait_for_log("voxels of 10 cm")
     tuner.transition(Transition.TRANSITION_ACTIVATE)
     assert tuner.get("input.pose_wait_s") == 1.5
+    find = tuner.peer.node.get_subscriptions_info_by_topic
+    (endpoint,) = tuner.peer.wait(lambda: find("/camera/color/image_raw"), "the subscription")
+    assert endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE, "as node.queue: all has it"
     assert tuner.node.stop() == 0
     assert "Traceback" not in tuner.node.log
