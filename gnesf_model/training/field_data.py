@@ -17,7 +17,13 @@ from gnesf_model.frame import Camera
 from gnesf_model.labels import LabelSpace
 from gnesf_model.training.corruption import Habits, corrupted, merged_classes
 from gnesf_model.training.field_recipe import FieldRecipe
-from gnesf_model.training.room_sequences import RoomSequence, RoomSequences, jittered, surface_samples
+from gnesf_model.training.room_sequences import (
+    RoomSequence,
+    RoomSequenceFolder,
+    RoomSequences,
+    jittered,
+    surface_samples,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +114,8 @@ class FieldData(lightning.LightningDataModule):
             sequences.render(self.folder / split, self.workers)
 
     def setup(self, stage: str) -> None:
-        self.rooms = {split: s.render(self.folder / split) for split, s in self._sequences().items()}
+        """Open the folders."""
+        self.rooms = {split: RoomSequenceFolder(self.folder / split) for split in self._sequences()}
 
     def train_dataloader(self) -> DataLoader:
         """Asked for before every pass."""
