@@ -37,14 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parser.parse_args(arguments)
         return parsed.run(parsed)
     except ModuleNotFoundError as error:
-        remedy = "source a ROS 2 installation, or run `make setup`" if _is_ros(error) else "pip install it"
-        logger.error("gnesf %s needs %s: %s", arguments[0], error.name, remedy)
+        logger.error("gnesf %s needs %s: %s", arguments[0], error.name or error, _remedy(error))
         return 2
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         logger.error("%s", error)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _remedy(error: ModuleNotFoundError) -> str:
+    if _is_ros(error):
+        return "source a ROS 2 installation, or run `make setup`"
+    if any(library in (error.name or str(error)) for library in ("lightning", "torchmetrics", "tensorboard")):
+        return "pip install 'gnesf_ros[train]', or '.[train]' in the checkout"
+    return "pip install it"
 
 
 def _is_ros(error: ModuleNotFoundError) -> bool:

@@ -56,12 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     scores = _rooms(arguments, segmenter) if arguments.kind == "rooms" else _photographs(arguments, segmenter)
     found = scores.to_json()
-    _report(found)
     if arguments.json:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k != "run"}
         text = json.dumps({"segmenter": found, "settings": settings, "version": __version__}, indent=2)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(text + "\n", encoding="utf-8")
+    _report(found, "rooms" if arguments.kind == "rooms" else "pictures")
     return 0
 
 
@@ -69,9 +69,11 @@ def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> SceneScores:
     if min(arguments.views, *arguments.size) < 1:
         raise ValueError(f"--views {arguments.views}, --size {arguments.size}: expected numbers of at least 1")
     seeds = seed_range(arguments.seeds)
-    splits = {split_of(seeds[0]), split_of(seeds[-1])}
-    if splits != {"test"}:
-        logger.warning("seeds %s are of the split %s: networks may have trained on them", arguments.seeds, splits)
+    seen = {split_of(seeds[0]), split_of(seeds[-1])} & {"train", "validation"}
+    if seen:
+        logger.warning(
+            "seeds %s are of the split %s: networks may have trained on them", arguments.seeds, " and ".join(seen)
+        )
     return room_scores(
         segmenter,
         seeds,
@@ -103,12 +105,15 @@ def seed_range(text: str) -> range:
     return range(int(first), int(end))
 
 
-def _report(scores: dict[str, Any]) -> None:
+def _report(scores: dict[str, Any], noun: str) -> None:
     width = max(map(len, scores["per_class"]), default=0)
     for name, values in sorted(scores["per_class"].items(), key=lambda item: -item[1]["iou"]):
         print(f"{name:{width}}  IoU {values['iou']:.3f}  recall {values['recall']:.3f}")
-    low, high = scores.get("miou_interval", (float("nan"),) * 2)
+    interval = ""
+    if "miou_interval" in scores:
+        low, high = scores["miou_interval"]
+        interval = f" (95 % of resampled {noun}: {low:.3f} to {high:.3f})"
     print(
-        f"mIoU {scores['miou']:.3f} (95 % of scenes resampled: {low:.3f} to {high:.3f}), mAcc {scores['macc']:.3f}, "
-        f"pixel accuracy {scores['pixel_accuracy']:.3f}; {scores['n']} scenes, {scores['pixels']} pixels"
+        f"mIoU {scores['miou']:.3f}{interval}, mAcc {scores['macc']:.3f}, pixel accuracy "
+        f"{scores['pixel_accuracy']:.3f}; {scores['n']} {noun}, {scores['pixels']} pixels"
     )

@@ -28,10 +28,12 @@ class SceneScores:
     Attributes:
         labels: label space of both sides.
         scenes: one confusion per scene.
+        independent: whether the scenes are draws of their own, as rooms are; photographs often share a room.
     """
 
     labels: LabelSpace
     scenes: list[Confusion] = field(default_factory=list)
+    independent: bool = True
 
     def total(self) -> Confusion:
         """All scenes together."""
@@ -41,22 +43,36 @@ class SceneScores:
 
     def to_json(self) -> dict[str, Any]:
         """miou, macc, pixel_accuracy, coverage and per_class of all scenes together; `n` counts the scenes, `pixels`
-        the pixels; miou_interval is the 95 % interval of a bootstrap over scenes."""
+        the pixels; miou_interval, of two or more independent scenes, is the 95 % interval of a bootstrap over them.
+
+        Raises:
+            ValueError: no pixel has ground truth.
+        """
         scores = self.total().scores()
+        if scores["n"] == 0:
+            raise ValueError(
+                f"none of {len(self.scenes)} scenes has ground truth of a class of '{self.labels.name}': name the "
+                "label space that the label images are in (--label-space)"
+            )
         scores["pixels"], scores["n"] = scores["n"], len(self.scenes)
-        if len(self.scenes) > 1:
+        if self.independent and len(self.scenes) > 1:
             scores["miou_interval"] = self._interval()
         return scores
 
     def _interval(self) -> list[float]:
+        """Every resample averages over the classes of the whole set, so that all are the same quantity."""
         rng = np.random.Generator(np.random.PCG64(0))
         counts = np.stack([scene.counts for scene in self.scenes])
-        mean = Confusion(self.labels)
+        present = counts.sum(axis=(0, 2)) > 0
         found = []
         for _ in range(RESAMPLES):
-            mean.counts = counts[rng.integers(len(counts), size=len(counts))].sum(axis=0)
-            found.append(mean.scores()["miou"])
-        return [float(value) for value in np.percentile(found, (2.5, 97.5))]
+            drawn = counts[rng.integers(len(counts), size=len(counts))].sum(axis=0)
+            hits = drawn.diagonal()
+            union = drawn.sum(axis=1) + drawn[:, : len(hits)].sum(axis=0) - hits
+            # A class that a resample neither shows nor predicts has no IoU in it.
+            iou = np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)[present]
+            found.append(np.nan if np.isnan(iou).all() else np.nanmean(iou))
+        return [float(value) for value in np.nanpercentile(found, (2.5, 97.5))]
 
 
 def room_scores(
@@ -100,7 +116,9 @@ def photograph_scores(
     *,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> SceneScores:
-    """Score a segmenter on labelled photographs, each a scene of its own.
+    """Score a segmenter on labelled photographs.
+
+    Each is a scene of the scores, but not an independent one: those of a folder often are frames of one recording.
 
     Args:
         pictures: image files and their label images, uint8 of one channel, as `labelled_photographs` finds them.
@@ -112,7 +130,7 @@ def photograph_scores(
         OSError: an unreadable file.
     """
     mapping = LabelMapping.between(labels, segmenter.labels)
-    scores = SceneScores(segmenter.labels)
+    scores = SceneScores(segmenter.labels, independent=False)
     for path, label_path in progress(pictures):
         rgb, truth = cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
         for what, image in ((path, rgb), (label_path, truth)):

@@ -11,7 +11,7 @@ import torch
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import NeuralSemanticField, next_score
 from gnesf_model.field.moment_table import MomentTable
-from gnesf_model.field.viewpoints import earlier_repeats
+from gnesf_model.field.viewpoints import repeats_of
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.volume_memory import VolumeMemory
 from gnesf_model.frame import Camera, Frame
@@ -77,10 +77,10 @@ class LearnedFusion:
         place = view.project(samples.points)
         features = view.sample_features(place.pixels)[0]
         encoding = self.volume.add(view, samples.points)
-        self.poses.append(samples.frame.world_T_cam)
         repeats = None
         if self.field.options.voting.use_repeats:
-            repeats = samples.depth.new_tensor(earlier_repeats(np.stack(self.poses))[-1])
+            repeats = samples.depth.new_tensor(repeats_of(samples.frame.world_T_cam, self.poses))
+        self.poses.append(samples.frame.world_T_cam)
         score = next_score(
             self.field.voting,
             features,

@@ -16,15 +16,14 @@ def density_weights(density: torch.Tensor) -> torch.Tensor:
     return (-before).exp() * (1 - (-density).exp())
 
 
-def sdf_weights(
-    distance: torch.Tensor, depth: torch.Tensor, truncation_m: float, crossing_only: bool = False
-) -> torch.Tensor:
+def sdf_weights(distance: torch.Tensor, depth: torch.Tensor, tr_m: float, crossing_only: bool = False) -> torch.Tensor:
     """Eq. 8 and 9: w~ = Sig(sigma / tr) Sig(-sigma / tr), 0 beyond the first truncation region; w = w~ / sum w~.
 
     Args:
         distance: (R, M) sigma(x_m) in m, in order; NaN (not known) counts nothing.
         depth: (R, M) of the samples, m.
-        truncation_m: tr.
+        tr_m: tr: how sharp the surface is. Where distances are cut at a truncation, a tenth of that, as the surfaces
+            offer it (`tr_m`): with the truncation itself, free space, all at its edge, would weigh 0.2 a sample.
         crossing_only: rays that meet no surface count nothing, instead of being spread over what comes nearest to one.
 
     Returns:
@@ -32,10 +31,10 @@ def sdf_weights(
     """
     known = ~distance.isnan()
     # Zero before the product: the slope of a NaN would stay NaN.
-    ratio = torch.where(known, distance, torch.zeros_like(distance)) / truncation_m
+    ratio = torch.where(known, distance, torch.zeros_like(distance)) / tr_m
     weight = torch.sigmoid(ratio) * torch.sigmoid(-ratio) * known
     crossing = first_crossing(distance, depth)
-    weight = weight * (depth <= crossing[:, None] + truncation_m)
+    weight = weight * (depth <= crossing[:, None] + tr_m)
     if crossing_only:
         weight = weight * crossing.isfinite()[:, None]
     total = weight.sum(dim=1, keepdim=True)

@@ -55,18 +55,18 @@ class SdfGeometry:
 
     Attributes:
         distance: predicted or measured.
-        truncation_m: tr.
+        tr_m: tr of eq. 8, e.g. that of a `MeasuredSurface`.
         crossing_only: as in `sdf_weights`.
     """
 
     distance: SignedDistance
-    truncation_m: float
+    tr_m: float
     crossing_only: bool = True
 
     def __call__(self, points: torch.Tensor, depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights, whose sums are 1, or 0 where there is no surface; the depth of the first crossing."""
         distance = self.distance(points.reshape(-1, 3)).view(depth.shape)
-        weights = sdf_weights(distance, depth, self.truncation_m, self.crossing_only)
+        weights = sdf_weights(distance, depth, self.tr_m, self.crossing_only)
         return weights, surface_depth(distance, depth)
 
 

@@ -11,6 +11,8 @@ from gnesf_model.field.encoding_volume import Encoding, EncodingVolume
 from gnesf_model.field.visibility import SignedDistance
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
 
+SHARPNESS = 0.1
+"""tr of eq. 8 over the distance at which the SDF is cut, as in the paper's released code."""
 _BOX_LIMIT = 1 << 24
 
 
@@ -31,6 +33,11 @@ class PredictedSurface:
     def truncation_m(self) -> float:
         """Distance at which the finest level is cut."""
         return self.encoding.levels[self.levels[-1]].truncation_m
+
+    @property
+    def tr_m(self) -> float:
+        """tr of eq. 8, for `SdfGeometry`."""
+        return SHARPNESS * self.truncation_m
 
     def __call__(self, points: torch.Tensor) -> torch.Tensor:
         """Signed distance (K,) in m of points (K, 3); NaN where no view has been."""
@@ -67,6 +74,11 @@ class MeasuredSurface:
 
     def __init__(self, grid: BlockGrid, truncation_m: float, min_weight: float = 1e-6) -> None:
         self.grid, self.truncation_m, self.min_weight = grid, truncation_m, max(min_weight, 1e-6)
+
+    @property
+    def tr_m(self) -> float:
+        """tr of eq. 8, for `SdfGeometry`."""
+        return SHARPNESS * self.truncation_m
 
     def __call__(self, points: torch.Tensor) -> torch.Tensor:
         """Signed distance (K,) in m of points (K, 3), cut at the truncation distance; NaN: not measured."""

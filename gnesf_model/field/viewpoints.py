@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from gnesf_model.geometry import motion
@@ -20,9 +22,12 @@ def nearest_views(world_T_cam: np.ndarray, poses: np.ndarray, count: int) -> np.
 
 def earlier_repeats(poses: np.ndarray, distance_m: float = 0.5, angle_deg: float = 30.0) -> np.ndarray:
     """(N,) for each pose of (N, 4, 4): how many earlier ones are this near and turned no further."""
-    repeats = np.zeros(len(poses))
-    for later in range(len(poses)):
-        for earlier in range(later):
-            apart, turned = motion(poses[earlier], poses[later])
-            repeats[later] += apart <= distance_m and turned <= angle_deg
-    return repeats
+    return np.array([repeats_of(poses[i], poses[:i], distance_m, angle_deg) for i in range(len(poses))], float)
+
+
+def repeats_of(
+    world_T_cam: np.ndarray, earlier: Iterable[np.ndarray], distance_m: float = 0.5, angle_deg: float = 30.0
+) -> int:
+    """How many of the `earlier` poses (4, 4) are this near to one (4, 4) and turned no further."""
+    found = (motion(pose, world_T_cam) for pose in earlier)
+    return sum(apart <= distance_m and turned <= angle_deg for apart, turned in found)

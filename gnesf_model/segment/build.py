@@ -65,8 +65,14 @@ def build_segmenter(
     own = LabelSpace.load(segmenter_labels) if segmenter_labels else None
     size = check_input_size(input_size)
     if spec == BUNDLED:
+        folder = weights_dir() / "segmenter"
+        if not (folder / "config.json").is_file():
+            raise OSError(
+                f"{folder} does not exist: the package lacks its network: reinstall it, or name another with "
+                "segmenter.model"
+            )
         logger.warning("%s", FOR_DEMONSTRATION)
-        spec = str(weights_dir() / "segmenter")
+        spec = str(folder)
     kind, _, rest = spec.partition(":")
     if kind == "oracle":
         folder = rest or labels_dir

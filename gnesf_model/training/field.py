@@ -6,7 +6,8 @@ to trust by watching segmenters that err (`corruption`). The loop is Lightning's
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import lightning
@@ -17,12 +18,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from gnesf_model.field.cells import Lattice
 from gnesf_model.field.losses import gain_penalty, rendered_cross_entropy
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField, PointVotes
+from gnesf_model.field.viewpoints import earlier_repeats
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import visible_in_depth
 from gnesf_model.field.voting import soft_vote
 from gnesf_model.field.weights import save_field
+from gnesf_model.labels import UNKNOWN
 from gnesf_model.training.field_data import FieldData, VoteExample
 from gnesf_model.training.field_recipe import FieldRecipe
+from gnesf_model.training.recipe import check_devices
 
 CHECKPOINTS = "checkpoints"
 EXPORT = "field.safetensors"
@@ -43,7 +47,6 @@ class FieldModule(lightning.LightningModule):
 
     def __init__(self, recipe: dict, options: FieldOptions | None = None) -> None:
         super().__init__()
-        self.save_hyperparameters("recipe")
         self.recipe = FieldRecipe(**{**recipe, "sources": tuple(recipe["sources"])})
         options = options or FieldOptions()
         accumulates = options.weighting == "learned" and options.outcome == "probabilities"
@@ -55,7 +58,13 @@ class FieldModule(lightning.LightningModule):
         if options.outcome == "direct" and self.recipe.merge > 0:
             raise ValueError(f"outcome 'direct' with merge {self.recipe.merge}: its classes are fixed, use merge 0")
         self.field = NeuralSemanticField(replace(options, voting=replace(options.voting, drop=self.recipe.drop)))
+        self.save_hyperparameters({"recipe": recipe, "options": asdict(self.field.options)})
         self.counts: dict[str, torch.Tensor] = {}
+
+    def on_train_batch_start(self, example: VoteExample, index: int) -> None:
+        # A checkpoint does not hold the state of the random numbers (dropped inputs), and what loads the examples
+        # draws some before a pass, other ones after a resume: every step starts its own.
+        torch.manual_seed(1_000_000 * self.recipe.seed + 100_000_000_000 * self.global_rank + self.global_step)
 
     def training_step(self, example: VoteExample, index: int) -> torch.Tensor:
         views, points, labels = self._chosen(example)
@@ -75,7 +84,7 @@ class FieldModule(lightning.LightningModule):
         )
         seen = found.seen.any(0)
         for name, p in (("voted", found.probabilities), ("averaged", average)):
-            right = (p.argmax(1) == example.labels)[seen].float()
+            right = (_named(p) == example.labels)[seen].float()
             both = torch.stack([right.sum(), torch.ones_like(right).sum()])
             self.counts[name] = self.counts.get(name, 0) + both
 
@@ -89,7 +98,11 @@ class FieldModule(lightning.LightningModule):
         encoding = self.field.volume.around(views, Lattice.world(points), points, self.field.options.vote_level + 1)
         visible = visible_in_depth(views, views.project(points), TOLERANCE_M)
         vote = self.field.stream if self.recipe.way == "stream" else self.field
-        return vote(points, views, encoding, visible)
+        repeats = None
+        if self.field.options.voting.use_repeats:
+            poses = torch.linalg.inv(views.cam_T_world.double()).cpu().numpy()
+            repeats = points.new_tensor(earlier_repeats(poses))
+        return vote(points, views, encoding, visible, repeats)
 
     def configure_optimizers(self) -> dict:
         recipe, total = self.recipe, self.trainer.estimated_stepping_batches
@@ -115,7 +128,7 @@ class FieldModule(lightning.LightningModule):
         with torch.no_grad():
             place = views.project(example.points)
             visible = visible_in_depth(views, place, TOLERANCE_M)
-            best = views.sample_probabilities(place.pixels).argmax(-1)
+            best = _named(views.sample_probabilities(place.pixels))
             right = ((best == example.labels) & visible).any(0)
             wrong = ((best != example.labels) & visible).any(0)
             telling = (right & wrong).nonzero()[:, 0]
@@ -153,7 +166,8 @@ def train_field(
         the file `EXPORT`.
 
     Raises:
-        ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe.
+        ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe or other
+            options; more devices than there are.
         FileNotFoundError: `resume` without a checkpoint.
     """
     last = out / CHECKPOINTS / "last.ckpt"
@@ -161,15 +175,18 @@ def train_field(
         raise FileNotFoundError(f"{last} does not exist: there is nothing to resume")
     if not resume and last.is_file():
         raise ValueError(f"{out} holds a training already: go on with it (--resume) or name another folder")
-    if resume:
-        _check_same_recipe(last, recipe)
+    cuda = device != "cpu" and torch.cuda.is_available()
+    check_devices(devices, torch.cuda.device_count() if cuda else 0)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     data = FieldData(recipe, rooms or out / "rooms", workers)
     module = FieldModule(asdict(recipe), options)
-    cuda = device != "cpu" and torch.cuda.is_available()
+    if resume:
+        _check_same(last, module)
     trainer = lightning.Trainer(
         accelerator="cuda" if cuda else "cpu",
-        devices=devices if cuda else 1,
+        devices=devices,
+        # The losses do not reach every network: heads of the geometry, levels of M that the vote does not read.
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         precision="bf16-mixed" if cuda else "32-true",  # coordinates stay as they are: field/precision.py
         max_epochs=recipe.epochs,
         reload_dataloaders_every_n_epochs=1,
@@ -178,7 +195,8 @@ def train_field(
         num_sanity_val_steps=0,
         logger=TensorBoardLogger(out, name="", version="log"),
         callbacks=[
-            ModelCheckpoint(out / CHECKPOINTS, save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+            # One file, written anew after every pass. (With save_top_k=0 there is none before the end.)
+            ModelCheckpoint(out / CHECKPOINTS, "last", enable_version_counter=False, save_on_train_epoch_end=True),
             LearningRateMonitor("step"),
         ],
     )
@@ -186,6 +204,11 @@ def train_field(
     if trainer.is_global_zero:
         save_field(module.field, out / EXPORT)
     return out / EXPORT
+
+
+def _named(probabilities: torch.Tensor) -> torch.Tensor:
+    """(...) best class of (..., C); 255 where nothing is named, which argmax would take for class 0."""
+    return torch.where(probabilities.sum(-1) > 0, probabilities.argmax(-1), UNKNOWN)
 
 
 def _balance(labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -196,10 +219,21 @@ def _balance(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return (weights / (weights * shares).sum().clamp_min(1e-9)).clamp_max(5.0)
 
 
-def _check_same_recipe(checkpoint: Path, recipe: FieldRecipe) -> None:
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]["recipe"]
-    stored = {**stored, "sources": tuple(stored["sources"])}
-    other = [f.name for f in fields(recipe) if stored.get(f.name) != getattr(recipe, f.name)]
+def _check_same(checkpoint: Path, module: FieldModule) -> None:
+    stored = _flat(torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"])
+    wanted = _flat(module.hparams)
+    other = [name for name in wanted if stored.get(name) != wanted[name]]
     if other:
-        text = ", ".join(f"{name} {stored.get(name)} (now {getattr(recipe, name)})" for name in other)
+        text = ", ".join(f"{name} {stored.get(name)} (now {wanted[name]})" for name in other)
         raise ValueError(f"{checkpoint} was made with {text}: resume with the same options")
+
+
+def _flat(values: Mapping) -> dict[str, object]:
+    """The numbers of nested settings by their own names, with the outer name of those within settings of their own."""
+    found: dict[str, object] = {}
+    for group in ("recipe", "options"):
+        for name, value in values.get(group, {}).items():
+            inner = value.items() if isinstance(value, Mapping) else ((None, value),)
+            for key, v in inner:
+                found[f"{name}.{key}" if key else name] = tuple(v) if isinstance(v, list) else v
+    return found

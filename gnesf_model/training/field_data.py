@@ -17,7 +17,14 @@ from gnesf_model.frame import Camera
 from gnesf_model.labels import LabelSpace
 from gnesf_model.training.corruption import Habits, corrupted, merged_classes
 from gnesf_model.training.field_recipe import FieldRecipe
-from gnesf_model.training.room_sequences import RoomSequence, RoomSequences, jittered, surface_samples
+from gnesf_model.training.loading import reading_processes
+from gnesf_model.training.room_sequences import (
+    RoomSequence,
+    RoomSequenceFolder,
+    RoomSequences,
+    jittered,
+    surface_samples,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,22 +115,22 @@ class FieldData(lightning.LightningDataModule):
             sequences.render(self.folder / split, self.workers)
 
     def setup(self, stage: str) -> None:
-        self.rooms = {split: s.render(self.folder / split) for split, s in self._sequences().items()}
+        """Open the folders."""
+        self.rooms = {split: RoomSequenceFolder(self.folder / split) for split in self._sequences()}
 
     def train_dataloader(self) -> DataLoader:
         """Asked for before every pass."""
         recipe, epoch = self.recipe, self.trainer.current_epoch
         examples = VoteExamples(self.rooms["train"], recipe, (recipe.seed, epoch))
         order = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
-        return DataLoader(
-            examples, None, sampler=torch.utils.data.RandomSampler(examples, generator=order), num_workers=self.workers
-        )
+        sampler = torch.utils.data.RandomSampler(examples, generator=order)
+        return DataLoader(examples, None, sampler=sampler, **reading_processes(self.workers))
 
     def val_dataloader(self) -> DataLoader:
         # Merged classes have no name: the score is over those there are.
         plain = replace(self.recipe, merge=0.0)
         examples = VoteExamples(self.rooms["validation"], plain, (self.recipe.seed, 1 << 20), 1)
-        return DataLoader(examples, None, num_workers=self.workers)
+        return DataLoader(examples, None, **reading_processes(self.workers))
 
     def transfer_batch_to_device(self, batch: VoteExample, device: torch.device, index: int) -> VoteExample:
         moved = {f.name: getattr(batch, f.name) for f in fields(batch)}

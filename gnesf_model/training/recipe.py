@@ -46,17 +46,33 @@ class SegmenterRecipe:
         """The recipe with every change that is not None.
 
         Raises:
-            ValueError: a number that must be positive is not.
+            ValueError: a number that must be positive is not, or two do not go together.
         """
         recipe = replace(self, **{name: value for name, value in changes.items() if value is not None})
         for name in ("rooms", "views", "validation_rooms", "epochs", "width", "height", "batch"):
             if getattr(recipe, name) < 1:
                 raise ValueError(f"{name} is {getattr(recipe, name)}, expected at least 1")
+        if recipe.batch < 2:
+            raise ValueError("batch is 1, expected at least 2: the network normalises over the pictures of a step")
+        if not 0 <= recipe.small_epochs < recipe.epochs:
+            raise ValueError(
+                f"small_epochs is {recipe.small_epochs} of {recipe.epochs} epochs, expected fewer, so that the last "
+                "passes are at full size: give --small-epochs too"
+            )
         if recipe.rooms > len(SEGMENTER_SEEDS):
             raise ValueError(f"rooms is {recipe.rooms}, expected at most {len(SEGMENTER_SEEDS)}, the seeds there are")
         if not recipe.learning_rate > 0:
             raise ValueError(f"learning_rate is {recipe.learning_rate}, expected a number > 0")
         return recipe
+
+    def check_batches(self, devices: int) -> None:
+        """Raise ValueError where there are not enough pictures for one step of `devices` devices."""
+        pictures, step = self.rooms * self.views, self.batch * devices
+        if pictures < step:
+            raise ValueError(
+                f"{self.rooms} rooms of {self.views} views are {pictures} pictures, and a step takes {step} (batch "
+                f"{self.batch} on {devices} devices): give more rooms or a smaller batch"
+            )
 
     def size(self, epoch: int) -> tuple[int, int]:
         """Width and height of the pictures in pass number `epoch`, multiples of 32."""
@@ -68,4 +84,11 @@ RECIPES = {
     "cpu": SegmenterRecipe(rooms=2000, views=4, validation_rooms=100, small_epochs=4, epochs=6),
     "gpu": SegmenterRecipe(rooms=8000, views=4, validation_rooms=200, small_epochs=8, epochs=24, batch=64),
 }
-"""Two hours of two cores; a quarter of an hour of one large GPU."""
+"""What the device calls for: 'cpu' for a few cores, 'gpu' for one large GPU."""
+
+
+def check_devices(devices: int, gpus: int) -> None:
+    """Raise ValueError for more devices than there are; the CPU, where `gpus` is 0, counts as one."""
+    if devices > max(1, gpus):
+        there = f"this machine has {gpus}" if gpus else "training on the CPU takes one (--workers says how many cores)"
+        raise ValueError(f"devices is {devices}, but {there}: give --devices {max(1, gpus)}")

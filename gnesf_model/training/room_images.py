@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -80,7 +81,7 @@ class RoomImages:
         check_settings(folder, self)
         for name in ("color", "label"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS_FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_settings(folder / SETTINGS_FILE, asdict(self))
         missing = [seed for seed in self.seeds if not self._is_whole(folder, seed)]
         with tqdm(total=self.rooms, initial=self.rooms - len(missing), desc="rendering", unit="room") as bar:
             if torch_device(device).type == "cuda" or workers == 1:
@@ -153,10 +154,22 @@ def check_settings(folder: Path, wanted: RoomImages) -> None:
         )
 
 
+def write_settings(path: Path, settings: dict) -> None:
+    """Write settings as JSON, whole or not at all, unless they are there: other processes may be reading."""
+    text = json.dumps(settings, indent=1) + "\n"
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
 def class_shares(images: Sequence[tuple[np.ndarray, np.ndarray]], classes: int, sample: int = 500) -> np.ndarray:
-    """(classes,) share of the labelled pixels of each class, over about `sample` pictures."""
+    """(classes,) share of the labelled pixels of each class, over `sample` random pictures."""
     counts = np.zeros(256, np.int64)
-    for index in range(0, len(images), max(1, len(images) // sample)):
+    # At an even stride each would be the same view of its room: the first, where the walk begins.
+    rng = np.random.Generator(np.random.PCG64(0))
+    for index in sorted(rng.permutation(len(images))[:sample].tolist()):
         counts += np.bincount(images[index][1].reshape(-1), minlength=256)
     counts = counts[:classes]
     return counts / max(counts.sum(), 1)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.device import set_cpu_threads
 from gnesf_model.frame import Camera
+from gnesf_model.training.room_images import write_settings
 
 SETTINGS_FILE = "sequences.json"
 
@@ -119,7 +120,7 @@ class RoomSequences:
             if other:
                 raise ValueError(f"{folder} holds sequences with {', '.join(other)}: name another folder or remove it")
         folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_settings(settings, asdict(self))
         missing = [n for n in range(self.rooms) if not self.path(folder, n).is_file()]
         with tqdm(total=self.rooms, initial=self.rooms - len(missing), desc="rendering", unit="room") as bar:
             if workers <= 1:

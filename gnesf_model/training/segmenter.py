@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from gnesf_model.labels import UNKNOWN, LabelSpace
-from gnesf_model.training.recipe import SegmenterRecipe
+from gnesf_model.training.recipe import SegmenterRecipe, check_devices
 from gnesf_model.training.room_images import class_shares
 from gnesf_model.training.segmenter_data import MEAN, STD, SegmenterData
 
@@ -135,7 +135,8 @@ def train_segmenter(
         the folder `EXPORT`.
 
     Raises:
-        ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe.
+        ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe;
+            more devices than there are; fewer pictures than a step takes.
         FileNotFoundError: `resume` without a checkpoint.
     """
     last = out / CHECKPOINTS / "last.ckpt"
@@ -145,16 +146,18 @@ def train_segmenter(
         raise ValueError(f"{out} holds a training already: go on with it (--resume) or name another folder")
     if resume:
         _check_same_recipe(last, recipe)
+    cuda = device != "cpu" and torch.cuda.is_available()
+    check_devices(devices, torch.cuda.device_count() if cuda else 0)
+    recipe.check_batches(devices)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     data = SegmenterData(recipe, images or out / "images", device, workers)
     data.prepare_data()
     data.setup("fit")
     labels = LabelSpace.load("scannet20")
     module = SegmenterModule(asdict(recipe), _class_weights(class_shares(data.train, len(labels))))
-    cuda = device != "cpu" and torch.cuda.is_available()
     trainer = lightning.Trainer(
         accelerator="cuda" if cuda else "cpu",
-        devices=devices if cuda else 1,
+        devices=devices,
         precision="bf16-mixed" if cuda else "32-true",
         max_epochs=recipe.epochs,
         use_distributed_sampler=False,  # PassSampler shares the pictures out
@@ -171,18 +174,26 @@ def train_segmenter(
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
     if trainer.is_global_zero:
-        export(module.network, module.class_weights, out / EXPORT, recipe)
+        export(averaged_network(last), module.class_weights, out / EXPORT, recipe)
     return out / EXPORT
 
 
+def averaged_network(checkpoint: Path) -> torch.nn.Module:
+    """The network of a checkpoint, whose state is the averaged one; the module in memory may hold the raw one."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "network."
+    network = small_network(LabelSpace.load("scannet20"))
+    network.load_state_dict({name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)})
+    return network
+
+
 def export(network: torch.nn.Module, class_weights: torch.Tensor, folder: Path, recipe: SegmenterRecipe) -> None:
-    """Write the network in half precision, as a checkpoint of the transformers library.
+    """Write the network in half precision, as a checkpoint of the transformers library; it is not used after that.
 
     The weights of the loss make rare classes likelier than they are; part of that is taken back in the bias of the
     last layer (logit adjustment: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
     """
     bias = network.decode_head.classifier.bias
-    kept = bias.detach().clone()
     bias.data -= recipe.prior * class_weights.log().to(bias)
     network.half().save_pretrained(folder)
     processor = {
@@ -199,8 +210,6 @@ def export(network: torch.nn.Module, class_weights: torch.Tensor, folder: Path, 
     }
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps(processor, indent=1) + "\n", encoding="utf-8")
-    network.float()
-    bias.data.copy_(kept)
 
 
 def _class_weights(shares: np.ndarray) -> list[float]:

@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gnesf_model.data.procrooms.splits import SEGMENTER_SEEDS, SPLITS
-from gnesf_model.device import set_cpu_threads, torch_device
+from gnesf_model.device import torch_device
 from gnesf_model.training.augment import augmented
+from gnesf_model.training.loading import reading_processes
 from gnesf_model.training.recipe import SegmenterRecipe
 from gnesf_model.training.room_images import RoomImageFolder, RoomImages
 
@@ -118,13 +119,7 @@ class SegmenterData(lightning.LightningDataModule):
     def _loading(self) -> dict:
         if torch_device(self.device).type == "cpu":
             return {}  # a picture takes a twentieth of the time of its step: no processes beside the network's threads
-        # Not fork: the threads of OpenCV do not survive it.
-        return {
-            "num_workers": self.workers,
-            "persistent_workers": True,
-            "multiprocessing_context": "spawn",
-            "worker_init_fn": _single_thread,
-        }
+        return {"persistent_workers": True, **reading_processes(self.workers)}
 
     def _images(self) -> dict[str, RoomImages]:
         recipe = self.recipe
@@ -136,7 +131,3 @@ class SegmenterData(lightning.LightningDataModule):
                 held_out, recipe.validation_rooms, VALIDATION_VIEWS, **size, looks={"natural": 1.0}
             ),
         }
-
-
-def _single_thread(worker: int) -> None:
-    set_cpu_threads(1)

@@ -20,6 +20,11 @@ def modules(package: Path) -> set[str]:
     return {str(path.relative_to(package)) for path in package.rglob("*.py")}
 
 
+def weights(package: Path) -> set[str]:
+    """Files of the networks that come with the package."""
+    return {str(path.relative_to(package)) for path in package.glob("weights/*/*") if path.is_file()}
+
+
 def package_version() -> str:
     return re.search(r"<version>(.+)</version>", (ROOT / "package.xml").read_text(encoding="utf-8")).group(1)
 
@@ -173,6 +178,7 @@ def test_pip_installs_packages_command_and_configuration(tmp_path):
     data = f"gnesf_ros-{package_version()}.data/data/share/gnesf_ros"
     for package in PACKAGES:
         assert {f"{package}/{name}" for name in modules(copy / package)} <= names
+    assert {f"gnesf_model/{name}" for name in weights(copy / "gnesf_model")} <= names
     for folder in ("config", "launch"):
         files = [path.relative_to(copy) for path in (copy / folder).rglob("*") if path.is_file()]
         assert {f"{data}/{name}" for name in files} <= names
@@ -189,8 +195,9 @@ class TestWorkspace:
         stamp = ROOT / "install" / ".ready"
         if not stamp.is_file():
             pytest.skip("the workspace is not built: run make setup")
-        files = (path for name in (*PACKAGES, "config", "launch") for path in (ROOT / name).rglob("*"))
-        if any(path.stat().st_mtime > stamp.stat().st_mtime for path in files if path.suffix in (".py", ".yaml")):
+        files = (path for name in (*PACKAGES, "config", "launch", "msg") for path in (ROOT / name).rglob("*"))
+        sources = (".py", ".yaml", ".msg", ".srv", ".json", ".safetensors")
+        if any(path.stat().st_mtime > stamp.stat().st_mtime for path in files if path.suffix in sources):
             pytest.skip("the checkout changed since the workspace was built: run make setup")
 
     @pytest.mark.parametrize("package", PACKAGES)
@@ -199,6 +206,14 @@ class TestWorkspace:
         names = modules(ROOT / package)
         assert modules(installed) == names
         _, differ, unreadable = filecmp.cmpfiles(ROOT / package, installed, names, shallow=False)
+        assert not differ + unreadable
+
+    def test_weights(self):
+        (installed,) = INSTALL.glob("lib/python3*/site-packages/gnesf_model")
+        names = weights(ROOT / "gnesf_model")
+        assert "weights/segmenter/model.safetensors" in names
+        assert weights(installed) == names
+        _, differ, unreadable = filecmp.cmpfiles(ROOT / "gnesf_model", installed, names, shallow=False)
         assert not differ + unreadable
 
     @pytest.mark.parametrize("folder", ["config", "launch"])

@@ -383,3 +383,12 @@ def test_a_procedural_room_by_its_seed(tmp_path):
     assert found["frames"] == 150
     assert found["scores"]["3d"]["pixel_accuracy"] > 0.97
     assert found["scores"]["2d"]["map"]["pixel_accuracy"] > 0.9
+
+
+def test_training_without_its_extra_says_what_installs_it():
+    """In a process of its own, where nothing has imported lightning yet."""
+    code = "import sys; sys.modules['lightning'] = None; from gnesf_model.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "train", "segmenter", "--out", "nowhere"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "needs lightning: pip install 'gnesf_ros[train]', or '.[train]'" in done.stderr, done.stderr

@@ -13,7 +13,8 @@ import torch
 from gnesf_model.cli import main
 from gnesf_model.commands.evaluate import seed_range
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.evaluation.segmenter_scores import labelled_photographs, photograph_scores, room_scores
+from gnesf_model.evaluation.confusion import Confusion
+from gnesf_model.evaluation.segmenter_scores import SceneScores, labelled_photographs, photograph_scores, room_scores
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.segmenter import Segmentation, grid_size
 
@@ -74,6 +75,53 @@ def test_photographs_that_do_not_fit_are_named(tmp_path: Path) -> None:
         photograph_scores(Everything("wall"), pictures, space)
 
 
+def test_resamples_average_over_the_classes_of_the_whole_set() -> None:
+    """Two scenes, wall right in one and floor never found in the other: only three resamples there are."""
+    scores = SceneScores(LabelSpace.load("scannet20"), [Confusion(LabelSpace.load("scannet20")) for _ in range(2)])
+    wall, floor = np.zeros(8, np.uint8), np.ones(8, np.uint8)
+    scores.scenes[0].add(wall, wall)
+    scores.scenes[1].add(floor, wall)
+    found = scores.to_json()
+    assert found["miou"] == pytest.approx((8 / 16 + 0) / 2)
+    # Scene 0 twice: wall 1, no floor to be found; scene 1 twice: wall, of the whole set's classes, 0, as floor is.
+    assert found["miou_interval"] == pytest.approx([0.0, 1.0])
+    assert "miou_interval" not in SceneScores(scores.labels, scores.scenes[:1]).to_json()
+    assert "miou_interval" not in SceneScores(scores.labels, scores.scenes, independent=False).to_json()
+
+
+def test_no_ground_truth_names_the_remedy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("rgb", "label"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), np.full((8, 8, 3)[: 3 if name == "rgb" else 2], 255, np.uint8))
+    command = ["eval", "photos", str(tmp_path / "rgb"), "--labels", str(tmp_path / "label"), "--device", "cpu"]
+    assert main([*command, "--json", str(tmp_path / "scores.json")]) == 2
+    assert "--label-space" in caplog.text
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_photographs_are_reported_without_an_interval(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("rgb", "label"):
+        (tmp_path / name).mkdir()
+        for picture in "ab":
+            cv2.imwrite(
+                str(tmp_path / name / f"{picture}.png"), np.zeros((8, 8, 3)[: 3 if name == "rgb" else 2], np.uint8)
+            )
+    command = ["eval", "photos", str(tmp_path / "rgb"), "--labels", str(tmp_path / "label"), "--device", "cpu"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "2 pictures, 128 pixels" in said and "resampled" not in said and "scene" not in said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "warned"), [("999999:1000001", True), ("2000000:2000001", False), ("3000000:3000001", False)]
+)
+def test_only_seeds_that_networks_may_have_seen_are_warned_of(
+    seeds: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["eval", "rooms", "--seeds", seeds, "--views", "1", "--size", "64", "48", "--device", "cpu"]) == 0
+    assert ("networks may have trained on them" in caplog.text) == warned
+
+
 @pytest.mark.parametrize("text", ["5", "5:5", "9:3", "-1:3", "a:b", ""])
 def test_seeds_that_are_no_range(text: str) -> None:
     with pytest.raises(ValueError, match="expected A:B"):
@@ -87,4 +135,6 @@ def test_the_command_stores_the_scores(tmp_path: Path, capsys: pytest.CaptureFix
     stored = json.loads(path.read_text())
     assert {"miou", "macc", "n", "per_class"} <= set(stored["segmenter"])
     assert stored["settings"]["segmenter"] == "bundled"
-    assert f"mIoU {stored['segmenter']['miou']:.3f}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"mIoU {stored['segmenter']['miou']:.3f}, mAcc" in said, "one room has no interval"
+    assert "nan" not in said

@@ -21,10 +21,12 @@ from gnesf_model.field.ray_weights import (
     stratified_depths,
 )
 from gnesf_model.field.rendering import DensityGeometry, Sampling, SdfGeometry, render_rays, render_view
+from gnesf_model.field.surfaces import MeasuredSurface
 from gnesf_model.field.visibility import visible_in_depth
 from gnesf_model.frame import Camera
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.oracle import OracleSegmenter
+from gnesf_model.volume.block_grid import BlockGrid
 
 RNG = np.random.default_rng(0)
 
@@ -59,6 +61,33 @@ def test_unknown_distances_have_neither_weight_nor_slope():
     torch.testing.assert_close(weights[0].sum(), torch.tensor(1.0))
     weights[0, 2].backward()
     assert distance.grad.nan_to_num(9.0).abs().max() < 9.0
+
+
+def wall_of_voxels(truncation_m):
+    """A TSDF of a wall at z = 2 m, as mapping makes it: cut at the truncation, in voxels of 4 cm."""
+    grid = BlockGrid(0.04, {"tsdf": (torch.float32, 1.0), "weight": (torch.float32, 0.0)}, max_blocks=100)
+    slots = grid.allocate(torch.tensor([(i, j, k) for i in (-1, 0) for j in (-1, 0) for k in range(8)]))
+    grid.voxels["tsdf"][slots] = ((2.0 - grid.centres(slots)[..., 2]) / truncation_m).clamp(-1, 1)
+    grid.voxels["weight"][slots] = 1.0
+    return MeasuredSurface(grid, truncation_m)
+
+
+def test_free_space_at_the_cut_of_an_sdf_weighs_nothing():
+    depth = torch.linspace(0.05, 2.5, 128)[None]
+    weights = sdf_weights((2.0 - depth).clamp(-0.12, 0.12), depth, 0.1 * 0.12)
+    assert weights[(depth - 2.0).abs() < 0.12].sum() > 0.95
+    surface = wall_of_voxels(0.16)
+    assert surface.tr_m == pytest.approx(0.016)
+    geometry = SdfGeometry(surface, surface.tr_m)
+
+    def semantics(points):
+        near = (points[:, 2] - 2.0).abs() < 0.12
+        return torch.stack([near, ~near], dim=1).float()
+
+    forward = torch.tensor([[0.0, 0.0, 1.0]])
+    found = render_rays(torch.zeros(1, 3), forward, geometry, semantics, Sampling(0.05, 2.5, 64, 64, 0.0))
+    assert found.probabilities[0, 0] > 0.95
+    assert found.depth.item() == pytest.approx(2.0, abs=0.01)
 
 
 def test_samples_are_in_order_and_where_the_weight_is():

@@ -10,7 +10,7 @@ from field_scene import encoding_of, random_points, random_views, small_field, v
 from gnesf_model.field.model import next_score
 from gnesf_model.field.moments import Moments
 from gnesf_model.field.streaming import StreamingVotes
-from gnesf_model.field.viewpoints import earlier_repeats, nearest_views
+from gnesf_model.field.viewpoints import earlier_repeats, nearest_views, repeats_of
 from gnesf_model.field.voting import soft_vote
 
 
@@ -119,6 +119,7 @@ def test_viewpoints():
     poses[:, 0, 3] = (0.0, 0.2, 3.0, 0.3, 1.0)
     poses[4, :3, :3] = np.diag([-1.0, 1.0, -1.0])  # looks back
     assert earlier_repeats(poses).tolist() == [0, 1, 0, 2, 0]
+    assert repeats_of(poses[3], poses[:3]) == 2 and repeats_of(poses[0], []) == 0
     assert nearest_views(np.eye(4), poses, 4).tolist() == [0, 1, 3, 2]
     assert nearest_views(np.eye(4), poses, 99).tolist() == [0, 1, 3, 2, 4]
     assert len(nearest_views(np.eye(4), poses[:0], 3)) == 0

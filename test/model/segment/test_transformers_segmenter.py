@@ -259,3 +259,9 @@ def test_without_transformers_the_command_that_installs_it_is_named(monkeypatch)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=re.escape(f"{sys.executable} -m pip install transformers safetensors")):
         build_segmenter("owner/network", device="cpu")
+
+
+def test_a_package_without_its_network_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("gnesf_model.segment.build.weights_dir", lambda: tmp_path)
+    with pytest.raises(OSError, match="the package lacks its network: reinstall it, or name another"):
+        build_segmenter("bundled", device="cpu")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from gnesf_model.training.room_images import RoomImageFolder, RoomImages, class_shares
+from gnesf_model.training.room_images import SETTINGS_FILE, RoomImageFolder, RoomImages, class_shares, write_settings
 
 SMALL = RoomImages(first_seed=3, rooms=2, views=2, width=64, height=48)
 
@@ -59,6 +60,24 @@ def test_an_unreadable_picture_is_named(folder: Path, tmp_path: Path) -> None:
     color.write_bytes(b"no picture")
     with pytest.raises(OSError, match=color.name):
         RoomImageFolder(tmp_path)[0]
+
+
+def test_settings_are_written_whole_and_only_when_they_change(folder: Path) -> None:
+    path = folder / SETTINGS_FILE
+    file, when = path.stat().st_ino, path.stat().st_mtime_ns
+    SMALL.render(folder, "cpu")
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (file, when)
+    write_settings(path, {"other": 1})
+    assert path.stat().st_ino != file, "renamed into place: a reader sees the old file or the new one"
+    write_settings(path, asdict(SMALL))
+    assert not list(folder.glob("*.part"))
+    assert len(RoomImageFolder(folder)) == 4
+
+
+def test_class_shares_see_all_views_of_the_rooms() -> None:
+    """Views of a room take turns: a stride that is a multiple of them would see the first of each alone."""
+    pictures = [(np.zeros((2, 2, 3), np.uint8), np.full((2, 2), index % 4, np.uint8)) for index in range(8000)]
+    np.testing.assert_allclose(class_shares(pictures, classes=4), 0.25, atol=0.06)
 
 
 def test_class_shares_leave_the_unlabelled_out() -> None:

@@ -11,10 +11,12 @@ pytest.importorskip("lightning", reason="needs lightning, which only training ne
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.field.model import FieldOptions
 from gnesf_model.field.views import SourceViews
+from gnesf_model.field.visibility import visible_in_depth
+from gnesf_model.field.voting import VotingOptions
 from gnesf_model.field.weights import load_field
 from gnesf_model.training.corruption import Habits, corrupted, merged_classes
-from gnesf_model.training.field import EXPORT, FieldModule, train_field
-from gnesf_model.training.field_data import VoteExamples
+from gnesf_model.training.field import EXPORT, TOLERANCE_M, FieldModule, train_field
+from gnesf_model.training.field_data import FieldData, VoteExamples
 from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.room_sequences import (
     RoomSequence,
@@ -195,9 +197,84 @@ def test_training_writes_a_field_and_goes_on(tmp_path):
         train_field(TINY, tmp_path, options=SMALL, device="cpu", workers=0)
     with pytest.raises(ValueError, match=r"points 64 \(now 65\)"):
         train_field(TINY.with_changes(points=65), tmp_path, options=SMALL, device="cpu", workers=0, resume=True)
+    with pytest.raises(ValueError, match=r"made with widths \(8, 16, 16, 24\) \(now \(8, 16, 16, 16\)\)"):
+        other = replace(SMALL, widths=(8, 16, 16, 16))
+        train_field(TINY, tmp_path, options=other, device="cpu", workers=0, resume=True)
+    with pytest.raises(ValueError, match="give --devices 1"):
+        train_field(TINY, tmp_path / "new", options=SMALL, device="cpu", devices=2)
     train_field(TINY.with_changes(), tmp_path, options=SMALL, device="cpu", workers=0, resume=True)
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
         train_field(TINY, tmp_path / "new", device="cpu", resume=True)
+
+
+def test_an_interrupted_training_ends_in_the_same_field(tmp_path, monkeypatch):
+    recipe, rooms = TINY.with_changes(epochs=2, drop=0.5), tmp_path / "rooms"
+    whole = load_field(train_field(recipe, tmp_path / "a", rooms=rooms, options=SMALL, device="cpu", workers=0))
+    draw = VoteExamples.__getitem__
+
+    def unplugged(self, index):
+        if self.seed[1] == 1:
+            raise RuntimeError("the power went")
+        return draw(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VoteExamples, "__getitem__", unplugged)
+        with pytest.raises(RuntimeError, match="the power went"):
+            train_field(recipe, tmp_path / "b", rooms=rooms, options=SMALL, device="cpu", workers=0)
+    assert not (tmp_path / "b" / EXPORT).exists()
+    path = train_field(recipe, tmp_path / "b", rooms=rooms, options=SMALL, device="cpu", workers=0, resume=True)
+    for name, tensor in load_field(path).state_dict().items():
+        torch.testing.assert_close(tensor, whole.state_dict()[name], rtol=1e-3, atol=1e-5)  # sums in another order
+
+
+def test_a_process_reads_the_same_examples(tmp_path):
+    """Spawned: the threads of OpenCV and torch do not survive a fork."""
+    found = []
+    for workers in (0, 1):
+        data = FieldData(TINY, tmp_path, workers)
+        data.prepare_data()
+        data.setup("fit")
+        loader = data.val_dataloader()
+        assert workers == 0 or loader.multiprocessing_context.get_start_method() == "spawn"
+        found.append(next(iter(loader)))
+    assert torch.equal(found[0].points, found[1].points)
+    assert torch.equal(found[0].probabilities, found[1].probabilities)
+
+
+def test_a_view_that_names_nothing_does_not_name_the_first_class(sequence):
+    recipe = FieldRecipe(rooms=1, views=12, sources=(7, 9), points=256, merge=0.0)
+    module = FieldModule(asdict(recipe), SMALL)
+    example = VoteExamples([sequence], recipe, (1, 1), 1)[0]
+    walls = example.labels == 0
+    assert walls.any(), "class 0 must be among the points for this to mean something"
+    silent = replace(example, probabilities=torch.zeros_like(example.probabilities))
+    with torch.no_grad():
+        module.validation_step(silent, 0)
+    assert all(right == 0 and all_ > 0 for right, all_ in module.counts.values())
+    # One view says wall, the others nothing: at walls there is something to learn, for the others are not right.
+    place = module._views(silent).project(example.points)
+    seen = (visible_in_depth(module._views(silent), place, TOLERANCE_M) & place.inside)[:, walls]
+    teller = int((seen & (seen.sum(0) > 1)).sum(1).argmax())
+    one = torch.zeros_like(example.probabilities)
+    one[teller, 0] = 1.0
+    views, points, labels = module._chosen(replace(silent, probabilities=one))
+    seen = visible_in_depth(views, views.project(points), TOLERANCE_M) & views.project(points).inside
+    telling = seen[teller] & (seen.sum(0) > 1) & (labels == 0)
+    assert telling.any() and telling[: int(telling.sum())].all(), "they come first"
+
+
+def test_repeated_viewpoints_are_counted_in_training_as_on_the_robot(sequence):
+    recipe = FieldRecipe(rooms=1, views=12, sources=(7, 9), points=64, merge=0.0)
+    module = FieldModule(asdict(recipe), replace(SMALL, voting=VotingOptions(use_repeats=True))).eval()
+    torch.nn.init.normal_(module.field.voting.last.weight)
+    example = VoteExamples([sequence], recipe, (1, 1), 1)[0]
+    poses = np.repeat(example.world_T_cam[:1], len(example.images), axis=0)
+    given = []
+    stream = module.field.stream
+    module.field.stream = lambda *a: (given.append(a[-1]), stream(*a))[1]
+    with torch.no_grad():
+        module.votes(module._views(replace(example, world_T_cam=poses)), example.points)
+    assert given[0].tolist() == list(range(len(poses)))
 
 
 @pytest.mark.parametrize("variant", [{}, {"outcome": "logits"}, {"outcome": "direct", "classes": 20}])

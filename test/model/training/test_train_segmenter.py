@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ pytest.importorskip("lightning", reason="the extra `train` is not installed")
 
 from gnesf_model.cli import main
 from gnesf_model.segment import build_segmenter
-from gnesf_model.training.recipe import RECIPES
+from gnesf_model.training.recipe import RECIPES, check_devices
 from gnesf_model.training.segmenter import CHECKPOINTS, small_network, train_segmenter
 from gnesf_model.training.segmenter_data import PassSampler
 
@@ -87,6 +88,35 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     expected = weights(trained)
     for name, tensor in weights(tmp_path).items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)  # sums in another order
+
+
+def test_a_finished_training_exports_the_same_averaged_weights_again(trained: Path, images: Path) -> None:
+    before = weights(trained)
+    shutil.rmtree(trained / "segmenter")
+    train_segmenter(TINY, trained, images=images, device="cpu", resume=True)
+    again = weights(trained)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in again.items())
+    stored = torch.load(trained / CHECKPOINTS / "last.ckpt", weights_only=True)
+    name = next(name for name in again if name.endswith("classifier.weight"))
+    averaged, raw = (stored[key][f"network.{name}"].half() for key in ("state_dict", "current_model_state"))
+    assert torch.equal(again[name], averaged) and not torch.equal(averaged, raw)
+
+
+def test_what_cannot_be_trained_is_said_before_anything_is_rendered(tmp_path: Path) -> None:
+    for changes, named in (
+        ({"batch": 1}, "batch is 1, expected at least 2"),
+        ({"epochs": 3}, "small_epochs is 4 of 3 epochs.*give --small-epochs"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            RECIPES["cpu"].with_changes(**changes)
+    with pytest.raises(ValueError, match="3 rooms of 2 views are 6 pictures, and a step takes 7"):
+        train_segmenter(TINY.with_changes(batch=7), tmp_path, device="cpu")
+    with pytest.raises(ValueError, match="devices is 2, but training on the CPU takes one .*: give --devices 1"):
+        train_segmenter(TINY, tmp_path, device="cpu", devices=2)
+    with pytest.raises(ValueError, match="this machine has 2: give --devices 2"):
+        check_devices(3, gpus=2)
+    check_devices(2, gpus=2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_devices_share_a_pass_and_passes_differ() -> None:
