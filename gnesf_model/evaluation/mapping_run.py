@@ -19,6 +19,7 @@ from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, MapUpdate, SemanticMapper
 from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.segment.segmenter import Segmentation
+from gnesf_model.volume.block_grid import OutOfReach
 
 PIXEL_STRIDE = 2
 """2D scores look at every second row and column: a quarter of the pixels says the same."""
@@ -132,8 +133,12 @@ def map_scores(
         for frame in map(run.ground_truth, progress(source)):
             if frame.labels is None:
                 continue
-            view = mapper.render(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
-            rendered.add(frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE], view.labels)
+            truth = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+            try:
+                found = mapper.render(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam).labels
+            except OutOfReach:  # the frame was dropped for that; nothing of the map is to be seen from there
+                found = np.full_like(truth, UNKNOWN)
+            rendered.add(truth, found)
         scores["2d"] = {"per_frame": run.per_frame.scores(), "map": rendered.scores()}
         scores["pixel_stride"] = PIXEL_STRIDE
     if len(truth[0]):

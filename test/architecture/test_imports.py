@@ -45,7 +45,7 @@ ALLOWED = {
     "occupancy": "config labels mapper up volume",
     "build": "config device mapper segment",
     "data": "config device frame geometry labels segment trajectory transforms",
-    "evaluation": "data frame geometry labels mapper segment",
+    "evaluation": "data frame geometry labels mapper segment volume",
     "voxels": "device labels mapper",
     "visualization": "frame geometry labels mapper segment voxels",
     "recording": "config data frame labels mapper occupancy segment visualization",

@@ -23,7 +23,16 @@ from gnesf_model.data.procrooms import RoomSource
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES, WIDTH, HEIGHT = 10, 96, 72
 # The same settings for every run: few pixels leave most voxels with a single view.
-SETTINGS = ["--set", "device=cpu", "--set", "cpu_threads=1", "--set", "volume.min_weight=1"]
+SETTINGS = [
+    "--set",
+    "segmenter.model=oracle",
+    "--set",
+    "device=cpu",
+    "--set",
+    "cpu_threads=1",
+    "--set",
+    "volume.min_weight=1",
+]
 FILES = ["cloud.ply", "config.yaml", "mesh.ply", "metrics.json", "overview.png"]
 
 
@@ -96,6 +105,8 @@ def test_metrics_say_what_went_in_how_long_it_took_and_how_good_it_is(mapped):
         "map",
         "versions",
         "device",
+        "pose_jumps",
+        "turned_too_fast_to_vote",
     }
     assert found["frames"] == FRAMES
     assert 1 <= found["keyframes"] <= FRAMES

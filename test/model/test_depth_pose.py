@@ -86,8 +86,8 @@ def test_what_moves_is_left_out_of_depth_where_depth_shows_it():
     frame = Frame(
         0, np.zeros((120, 160, 3), np.uint8), camera, np.eye(4), depth, depth_stamp_ns=1, world_T_depth=turned
     )
-    moving = torch.zeros(30, 40, dtype=torch.bool)
-    moving[:, 20:] = True
+    moving = torch.zeros(120, 160, dtype=torch.bool)
+    moving[:, 80:] = True
     found = seen_from_color(moving, torch.from_numpy(depth), frame)
     edge = int(found[60].nonzero()[0, 0])  # the first column that shows people
     assert edge == pytest.approx(80 - 150 * np.tan(np.radians(10)), abs=2.5)
