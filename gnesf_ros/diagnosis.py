@@ -48,6 +48,7 @@ class Diagnosis:
         self._history: deque[tuple[float, Counter, Counter, Counter]] = deque([start], maxlen=int(PATIENCE_S) + 1)
         self._warned: dict[str, tuple[int, float]] = {reason: (n, -_REPEAT_S) for reason, n in before.items()}
         self._said = ("", -_REMIND_S)
+        self._paused = ""
 
     def drops(self) -> Drops:
         """Everything that never got into the map, in callbacks or in the worker."""
@@ -62,6 +63,9 @@ class Diagnosis:
         self._history.append((time.monotonic(), received, drops, self._inputs.assembler.notices))
         level, text = self._verdict(state, drops, messages)
         self._log(level, text, drops, messages)
+        if state.paused and not self._paused:
+            self._node.get_logger().warning(state.paused)
+        self._paused = state.paused
         name = self._node.get_fully_qualified_name().lstrip("/")
         return DiagnosticArray(
             header=stamps.header(self._node.get_clock().now().nanoseconds, ""),
