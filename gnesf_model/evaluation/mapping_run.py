@@ -133,12 +133,12 @@ def map_scores(
         for frame in map(run.ground_truth, progress(source)):
             if frame.labels is None:
                 continue
-            truth = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+            wanted = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
             try:
-                found = mapper.render(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam).labels
+                seen = mapper.render(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam).labels
             except OutOfReach:  # the frame was dropped for that; nothing of the map is to be seen from there
-                found = np.full_like(truth, UNKNOWN)
-            rendered.add(truth, found)
+                seen = np.full_like(wanted, UNKNOWN)
+            rendered.add(wanted, seen)
         scores["2d"] = {"per_frame": run.per_frame.scores(), "map": rendered.scores()}
         scores["pixel_stride"] = PIXEL_STRIDE
     if len(truth[0]):

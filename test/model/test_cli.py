@@ -23,16 +23,8 @@ from gnesf_model.data.procrooms import RoomSource
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES, WIDTH, HEIGHT = 10, 96, 72
 # The same settings for every run: few pixels leave most voxels with a single view.
-SETTINGS = [
-    "--set",
-    "segmenter.model=oracle",
-    "--set",
-    "device=cpu",
-    "--set",
-    "cpu_threads=1",
-    "--set",
-    "volume.min_weight=1",
-]
+SETTINGS = ["--set", "device=cpu", "--set", "cpu_threads=1", "--set", "volume.min_weight=1"]
+SETTINGS += ["--set", "segmenter.model=oracle"]
 FILES = ["cloud.ply", "config.yaml", "mesh.ply", "metrics.json", "overview.png"]
 
 
