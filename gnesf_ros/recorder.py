@@ -123,8 +123,9 @@ class OutputRecorder:
 
     @property
     def active(self) -> bool:
-        """Whether the node takes images."""
-        return self.status is not None and self.status.state != MapperStatus.INACTIVE
+        """Whether the node takes images and has found these subscriptions, of which that to diagnostics is the last."""
+        taking = self.status is not None and self.status.state != MapperStatus.INACTIVE
+        return taking and self.traffic["/diagnostics"].count > 0
 
     @property
     def settled(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -150,6 +151,14 @@ class Peer:
         future = client.call_async(request or kind.Request())
         self.wait(future.done, f"an answer of {name}", timeout_s)
         return future.result()
+
+    def found(self) -> None:
+        """Wait until the node has found all subscriptions made so far: what nobody subscribes to is not made.
+
+        They are announced in the order in which they were made, and the one that is made here gets diagnostics.
+        """
+        heard = self.listen(DiagnosticArray, "/diagnostics")
+        self.wait(lambda: heard, "diagnostics")
 
     def matched(self, publisher: Any, count: int = 1) -> None:
         """Wait until a publisher has subscribers."""

@@ -64,6 +64,7 @@ def run(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         result.legends = peer.listen(Legend, "/gnesf/semantic/legend", qos.latched())
         result.statuses = peer.listen(MapperStatus, "/gnesf/status")
         result.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        peer.found()
         play(room_bag / "bag", domain, "--rate", "0", "--wait-for", "/gnesf")
         peer.wait(lambda: result.statuses and result.statuses[-1].frames_pending == 0, "the last status")
         last = result.statuses[-1].header.stamp

@@ -84,6 +84,7 @@ def test_every_encoding_of_colour_and_depth_is_mapped(room_bag: Path, tmp_path: 
     robot = Robot(room_bag, tmp_path / "log")
     try:
         overlays = robot.peer.listen(Image, "/gnesf/semantic_overlay/image_raw")
+        robot.peer.found()
         references = {}
         for frame in robot.frames[: len(COLORS)]:
             robot.send(frame)
@@ -91,6 +92,7 @@ def test_every_encoding_of_colour_and_depth_is_mapped(room_bag: Path, tmp_path: 
         robot.close()
         robot = Robot(room_bag, tmp_path / "log2")
         overlays = robot.peer.listen(Image, "/gnesf/semantic_overlay/image_raw")
+        robot.peer.found()
         for i, (encoding, convert) in enumerate(COLORS.items()):
             frame = robot.frames[i]
             depth = [
@@ -276,6 +278,7 @@ def test_two_cameras_make_one_map(room_bag: Path, tmp_path: Path) -> None:
     robot = Robot(room_bag, tmp_path / "log", topics, remaps={}, **{"input.cameras": "[front, rear]"})
     try:
         images = robot.peer.listen(Image, "/gnesf/semantic/image_raw")
+        robot.peer.found()
         robot.advertise("tf_static", TFMessage, "/tf_static", qos.latched())
         names = {"": "front_optical", "rear ": "rear_optical"}
         edges = [transform(0, "base_link", name, tilted_camera()) for name in names.values()]

@@ -84,6 +84,7 @@ def run(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         result.heard["semantic_voxels"] = peer.listen(VoxelBlocks, "/gnesf/semantic_voxels", qos.output())
         result.heard["tf_static"] = peer.listen(TFMessage, "/tf_static", qos.latched(100))
         statuses = peer.listen(MapperStatus, "/gnesf/status", qos.latched())
+        peer.found()
         play(room_bag / "bag", domain, "--rate", "0", "--wait-for", "/gnesf")
         peer.wait(lambda: statuses and statuses[-1].frames_pending == 0, "the last status", 60)
         last = statuses[-1].header.stamp
