@@ -9,7 +9,7 @@ from gnesf_model.data.rectify import COEFFICIENTS
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
-MADE = re.compile(r'(?:FrameDropped|NotReady|_count)\(\s*"([a-z_]+)"|notices\["([a-z_]+)"\]')
+MADE = re.compile(r'(?:FrameDropped|NotReady|_count)\(\s*"([a-z_]+)"|notices\["([a-z_]+)"\]|Counter\(([a-z_]+)=')
 
 
 def reasons() -> set[str]:
@@ -17,7 +17,7 @@ def reasons() -> set[str]:
     found = set()
     for path in (p for package in ("gnesf_model", "gnesf_ros") for p in (ROOT / package).rglob("*.py")):
         for match in MADE.finditer(path.read_text(encoding="utf-8")):
-            found.add(match[1] or match[2])
+            found.add(match[1] or match[2] or match[3])
     return found
 
 
