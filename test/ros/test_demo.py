@@ -200,7 +200,8 @@ def test_default_room(tmp_path: Path) -> None:
     done = demo("--out", tmp_path / "out", timeout_s=580)
     assert done.returncode == 0, done.stderr
     assert "procedural room" in done.stdout.splitlines()[0]
+    assert "bundled network" in done.stdout.splitlines()[0]
     assert "bit-equal" in done.stdout
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("| points in 3D")]
-    assert float(row.split("|")[3]) > 0.9  # accuracy, of an oracle
+    assert float(row.split("|")[3]) > 0.75  # accuracy; 0.833 when it was bundled
     assert os.path.getsize(tmp_path / "out" / "mesh.ply") > 100_000
