@@ -6,14 +6,11 @@ to trust by watching segmenters that err (`corruption`). The loop is Lightning's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from gnesf_model.field.cells import Lattice
 from gnesf_model.field.losses import gain_penalty, rendered_cross_entropy
@@ -26,9 +23,9 @@ from gnesf_model.field.weights import save_field
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.training.field_data import FieldData, VoteExample
 from gnesf_model.training.field_recipe import FieldRecipe
+from gnesf_model.training.loop import check_same, class_weights, last_checkpoint, make_trainer, scheduled, uses_cuda
 from gnesf_model.training.recipe import check_devices
 
-CHECKPOINTS = "checkpoints"
 EXPORT = "field.safetensors"
 TOLERANCE_M = 0.05
 """A point this far behind a view's depth is hidden from it."""
@@ -107,13 +104,7 @@ class FieldModule(lightning.LightningModule):
     def configure_optimizers(self) -> dict:
         recipe, total = self.recipe, self.trainer.estimated_stepping_batches
         optimizer = torch.optim.AdamW(self.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        warm_up = max(1, min(recipe.warm_up, total // 10))
-
-        def factor(step: int) -> float:
-            return min((step + 1) / warm_up, max(0.0, 1 - step / total))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(optimizer, recipe.warm_up, total)
 
     def _views(self, example: VoteExample) -> SourceViews:
         cameras = [example.camera] * len(example.images)
@@ -154,7 +145,7 @@ def train_field(
 
     Args:
         recipe: how.
-        out: gets TensorBoard's files, `CHECKPOINTS`/last.ckpt every pass and, at the end, `EXPORT`.
+        out: gets TensorBoard's files, checkpoints/last.ckpt every pass and, at the end, `EXPORT`.
         rooms: folder of the rendered rooms; OUT/rooms where None.
         options: of the field.
         device: 'auto', 'cpu' or 'cuda'.
@@ -170,35 +161,21 @@ def train_field(
             options; more devices than there are.
         FileNotFoundError: `resume` without a checkpoint.
     """
-    last = out / CHECKPOINTS / "last.ckpt"
-    if resume and not last.is_file():
-        raise FileNotFoundError(f"{last} does not exist: there is nothing to resume")
-    if not resume and last.is_file():
-        raise ValueError(f"{out} holds a training already: go on with it (--resume) or name another folder")
-    cuda = device != "cpu" and torch.cuda.is_available()
-    check_devices(devices, torch.cuda.device_count() if cuda else 0)
+    last = last_checkpoint(out, resume)
+    check_devices(devices, torch.cuda.device_count() if uses_cuda(device) else 0)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     data = FieldData(recipe, rooms or out / "rooms", workers)
     module = FieldModule(asdict(recipe), options)
     if resume:
-        _check_same(last, module)
-    trainer = lightning.Trainer(
-        accelerator="cuda" if cuda else "cpu",
-        devices=devices,
+        check_same(last, module.hparams)
+    trainer = make_trainer(
+        out,
+        recipe.epochs,
+        device,
+        devices,
         # The losses do not reach every network: heads of the geometry, levels of M that the vote does not read.
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
-        precision="bf16-mixed" if cuda else "32-true",  # coordinates stay as they are: field/precision.py
-        max_epochs=recipe.epochs,
         reload_dataloaders_every_n_epochs=1,
-        gradient_clip_val=1.0,
-        log_every_n_steps=20,
-        num_sanity_val_steps=0,
-        logger=TensorBoardLogger(out, name="", version="log"),
-        callbacks=[
-            # One file, written anew after every pass. (With save_top_k=0 there is none before the end.)
-            ModelCheckpoint(out / CHECKPOINTS, "last", enable_version_counter=False, save_on_train_epoch_end=True),
-            LearningRateMonitor("step"),
-        ],
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
     if trainer.is_global_zero:
@@ -214,26 +191,4 @@ def _named(probabilities: torch.Tensor) -> torch.Tensor:
 def _balance(labels: torch.Tensor, classes: int) -> torch.Tensor:
     """(C,) weights 1 / sqrt of a class's share of the points; rare ones at most 5 times the mean."""
     shares = torch.bincount(labels[labels < classes], minlength=classes).float()
-    shares = shares / shares.sum().clamp_min(1)
-    weights = shares.clamp_min(1e-5).rsqrt()
-    return (weights / (weights * shares).sum().clamp_min(1e-9)).clamp_max(5.0)
-
-
-def _check_same(checkpoint: Path, module: FieldModule) -> None:
-    stored = _flat(torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"])
-    wanted = _flat(module.hparams)
-    other = [name for name in wanted if stored.get(name) != wanted[name]]
-    if other:
-        text = ", ".join(f"{name} {stored.get(name)} (now {wanted[name]})" for name in other)
-        raise ValueError(f"{checkpoint} was made with {text}: resume with the same options")
-
-
-def _flat(values: Mapping) -> dict[str, object]:
-    """The numbers of nested settings by their own names, with the outer name of those within settings of their own."""
-    found: dict[str, object] = {}
-    for group in ("recipe", "options"):
-        for name, value in values.get(group, {}).items():
-            inner = value.items() if isinstance(value, Mapping) else ((None, value),)
-            for key, v in inner:
-                found[f"{name}.{key}" if key else name] = tuple(v) if isinstance(v, list) else v
-    return found
+    return class_weights(shares / shares.sum().clamp_min(1))

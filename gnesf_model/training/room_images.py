@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.device import set_cpu_threads, torch_device
+from gnesf_model.device import torch_device
+from gnesf_model.training.rendered_rooms import claim_folder, render_missing
 
 SETTINGS_FILE = "rooms.json"
 LOOKS_SHARE = {"natural": 0.3, "varied": 0.5, "permuted": 0.2}
@@ -41,14 +39,12 @@ class RoomImages:
     views: int = 4
     width: int = 256
     height: int = 192
-    looks: dict[str, float] = None  # type: ignore[assignment]
+    looks: dict[str, float] = field(default_factory=LOOKS_SHARE.copy)
 
     SECONDS_BETWEEN = 2.5
     """Walked between two pictures, so that they show different things."""
 
     def __post_init__(self) -> None:
-        if self.looks is None:
-            object.__setattr__(self, "looks", dict(LOOKS_SHARE))
         for name in ("rooms", "views", "width", "height"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -78,23 +74,13 @@ class RoomImages:
         Raises:
             ValueError: the folder holds pictures with other settings.
         """
-        check_settings(folder, self)
+        claim_folder(folder / SETTINGS_FILE, asdict(self), "rooms")
         for name in ("color", "label"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        write_settings(folder / SETTINGS_FILE, asdict(self))
+            (folder / name).mkdir(exist_ok=True)
         missing = [seed for seed in self.seeds if not self._is_whole(folder, seed)]
-        with tqdm(total=self.rooms, initial=self.rooms - len(missing), desc="rendering", unit="room") as bar:
-            if torch_device(device).type == "cuda" or workers == 1:
-                for seed in missing:
-                    self._render_room(folder, seed, device)
-                    bar.update()
-            elif missing:
-                # Not fork: the threads of torch do not survive it.
-                context = multiprocessing.get_context("spawn")
-                with ProcessPoolExecutor(workers, context, initializer=set_cpu_threads, initargs=(1,)) as pool:
-                    for done in as_completed([pool.submit(self._render_room, folder, seed) for seed in missing]):
-                        done.result()
-                        bar.update()
+        alone = torch_device(device).type == "cuda"
+        render = functools.partial(self._render_room, folder, device=device)
+        render_missing(render, missing, self.rooms, 1 if alone else workers)
         return RoomImageFolder(folder)
 
     def files(self, folder: Path, seed: int) -> list[tuple[Path, Path]]:
@@ -122,12 +108,12 @@ class RoomImageFolder(Dataset):
         FileNotFoundError: no such folder.
     """
 
-    def __init__(self, folder: Path, limit: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         path = folder / SETTINGS_FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {SETTINGS_FILE}: it is not a folder of rendered rooms")
         self.settings = RoomImages(**json.loads(path.read_text(encoding="utf-8")))
-        self.files = [pair for seed in self.settings.seeds for pair in self.settings.files(folder, seed)][:limit]
+        self.files = [pair for seed in self.settings.seeds for pair in self.settings.files(folder, seed)]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -135,33 +121,6 @@ class RoomImageFolder(Dataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         color, label = self.files[index]
         return _read(color, cv2.IMREAD_COLOR)[..., ::-1], _read(label, cv2.IMREAD_GRAYSCALE)
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (self[index] for index in range(len(self)))
-
-
-def check_settings(folder: Path, wanted: RoomImages) -> None:
-    """Raise ValueError where `folder` holds pictures made with other settings."""
-    path = folder / SETTINGS_FILE
-    if not path.is_file():
-        return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    other = {key: value for key, value in asdict(wanted).items() if found.get(key) != value and key != "rooms"}
-    if other:
-        raise ValueError(
-            f"{folder} holds rooms with {', '.join(f'{key} {found.get(key)}' for key in other)}; expected "
-            f"{', '.join(f'{key} {value}' for key, value in other.items())}: name another folder or remove it"
-        )
-
-
-def write_settings(path: Path, settings: dict) -> None:
-    """Write settings as JSON, whole or not at all, unless they are there: other processes may be reading."""
-    text = json.dumps(settings, indent=1) + "\n"
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def class_shares(images: Sequence[tuple[np.ndarray, np.ndarray]], classes: int, sample: int = 500) -> np.ndarray:

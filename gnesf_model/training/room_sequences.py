@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.device import set_cpu_threads
 from gnesf_model.frame import Camera
-from gnesf_model.training.room_images import write_settings
+from gnesf_model.training.rendered_rooms import claim_folder, render_missing
 
 SETTINGS_FILE = "sequences.json"
 
@@ -113,27 +110,9 @@ class RoomSequences:
         Raises:
             ValueError: the folder holds sequences with other settings.
         """
-        settings = folder / SETTINGS_FILE
-        if settings.is_file():
-            found = json.loads(settings.read_text(encoding="utf-8"))
-            other = [f"{k} {found.get(k)}" for k, v in asdict(self).items() if found.get(k) != v and k != "rooms"]
-            if other:
-                raise ValueError(f"{folder} holds sequences with {', '.join(other)}: name another folder or remove it")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_settings(settings, asdict(self))
+        claim_folder(folder / SETTINGS_FILE, asdict(self), "sequences")
         missing = [n for n in range(self.rooms) if not self.path(folder, n).is_file()]
-        with tqdm(total=self.rooms, initial=self.rooms - len(missing), desc="rendering", unit="room") as bar:
-            if workers <= 1:
-                for number in missing:
-                    self._render(folder, number)
-                    bar.update()
-            elif missing:
-                # Not fork: the threads of torch do not survive it.
-                context = multiprocessing.get_context("spawn")
-                with ProcessPoolExecutor(workers, context, initializer=set_cpu_threads, initargs=(1,)) as pool:
-                    for done in as_completed([pool.submit(self._render, folder, n) for n in missing]):
-                        done.result()
-                        bar.update()
+        render_missing(functools.partial(self._render, folder), missing, self.rooms, workers)
         return RoomSequenceFolder(folder)
 
     def _render(self, folder: Path, number: int) -> None:

@@ -8,23 +8,21 @@ same size was tried: from random weights it learns more slowly (docs/training.md
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning
-import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from gnesf_model.labels import UNKNOWN, LabelSpace
+from gnesf_model.training.loop import check_same, class_weights, last_checkpoint, make_trainer, scheduled, uses_cuda
 from gnesf_model.training.recipe import SegmenterRecipe, check_devices
 from gnesf_model.training.room_images import class_shares
 from gnesf_model.training.segmenter_data import MEAN, STD, SegmenterData
 
-CHECKPOINTS = "checkpoints"
 EXPORT = "segmenter"
 
 
@@ -78,13 +76,7 @@ class SegmenterModule(lightning.LightningModule):
         rest = [p for p in self.parameters() if p.ndim <= 1]
         groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
-        warm_up = min(recipe.warm_up, max(1, total // 10))
-
-        def factor(step: int) -> float:
-            return min((step + 1) / warm_up, max(0.0, 1 - step / total))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(optimizer, recipe.warm_up, total)
 
 
 def small_network(labels: LabelSpace) -> torch.nn.Module:
@@ -123,7 +115,7 @@ def train_segmenter(
 
     Args:
         recipe: how.
-        out: gets TensorBoard's files, `CHECKPOINTS`/last.ckpt every pass and, at the end, `EXPORT`: a folder
+        out: gets TensorBoard's files, checkpoints/last.ckpt every pass and, at the end, `EXPORT`: a folder
             that segmenter.model can name.
         images: folder of the rendered pictures; OUT/images where None.
         device: 'auto', 'cpu' or 'cuda'.
@@ -139,38 +131,25 @@ def train_segmenter(
             more devices than there are; fewer pictures than a step takes.
         FileNotFoundError: `resume` without a checkpoint.
     """
-    last = out / CHECKPOINTS / "last.ckpt"
-    if resume and not last.is_file():
-        raise FileNotFoundError(f"{last} does not exist: there is nothing to resume")
-    if not resume and last.is_file():
-        raise ValueError(f"{out} holds a training already: go on with it (--resume) or name another folder")
+    last = last_checkpoint(out, resume)
     if resume:
-        _check_same_recipe(last, recipe)
-    cuda = device != "cpu" and torch.cuda.is_available()
-    check_devices(devices, torch.cuda.device_count() if cuda else 0)
+        check_same(last, {"recipe": asdict(recipe)})
+    check_devices(devices, torch.cuda.device_count() if uses_cuda(device) else 0)
     recipe.check_batches(devices)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     data = SegmenterData(recipe, images or out / "images", device, workers)
     data.prepare_data()
     data.setup("fit")
     labels = LabelSpace.load("scannet20")
-    module = SegmenterModule(asdict(recipe), _class_weights(class_shares(data.train, len(labels))))
-    trainer = lightning.Trainer(
-        accelerator="cuda" if cuda else "cpu",
-        devices=devices,
-        precision="bf16-mixed" if cuda else "32-true",
-        max_epochs=recipe.epochs,
+    shares = torch.from_numpy(class_shares(data.train, len(labels)))
+    module = SegmenterModule(asdict(recipe), class_weights(shares).tolist())
+    trainer = make_trainer(
+        out,
+        recipe.epochs,
+        device,
+        devices,
+        [EMAWeightAveraging(decay=recipe.averaging)],
         use_distributed_sampler=False,  # PassSampler shares the pictures out
-        gradient_clip_val=1.0,
-        log_every_n_steps=20,
-        num_sanity_val_steps=0,
-        logger=TensorBoardLogger(out, name="", version="log"),
-        callbacks=[
-            EMAWeightAveraging(decay=recipe.averaging),
-            # One file, written anew after every pass.
-            ModelCheckpoint(out / CHECKPOINTS, "last", enable_version_counter=False, save_on_train_epoch_end=True),
-            LearningRateMonitor("step"),
-        ],
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
     if trainer.is_global_zero:
@@ -210,18 +189,3 @@ def export(network: torch.nn.Module, class_weights: torch.Tensor, folder: Path, 
     }
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps(processor, indent=1) + "\n", encoding="utf-8")
-
-
-def _class_weights(shares: np.ndarray) -> list[float]:
-    """1 / sqrt of a class's share, mean 1 over the pixels; rare classes at most 5 times the mean."""
-    weights = 1 / np.sqrt(np.maximum(shares, 1e-5))
-    weights /= (weights * shares).sum()
-    return np.minimum(weights, 5.0).tolist()
-
-
-def _check_same_recipe(checkpoint: Path, recipe: SegmenterRecipe) -> None:
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]["recipe"]
-    other = [f.name for f in fields(recipe) if stored.get(f.name) != getattr(recipe, f.name)]
-    if other:
-        text = ", ".join(f"{name} {stored.get(name)} (now {getattr(recipe, name)})" for name in other)
-        raise ValueError(f"{checkpoint} was made with {text}: resume with the same options")

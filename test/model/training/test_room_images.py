@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from gnesf_model.training.room_images import SETTINGS_FILE, RoomImageFolder, RoomImages, class_shares, write_settings
+from gnesf_model.training.rendered_rooms import write_settings
+from gnesf_model.training.room_images import SETTINGS_FILE, RoomImageFolder, RoomImages, class_shares
 
 SMALL = RoomImages(first_seed=3, rooms=2, views=2, width=64, height=48)
 

@@ -15,8 +15,9 @@ pytest.importorskip("lightning", reason="the extra `train` is not installed")
 
 from gnesf_model.cli import main
 from gnesf_model.segment import build_segmenter
+from gnesf_model.training.loop import CHECKPOINTS
 from gnesf_model.training.recipe import RECIPES, check_devices
-from gnesf_model.training.segmenter import CHECKPOINTS, small_network, train_segmenter
+from gnesf_model.training.segmenter import small_network, train_segmenter
 from gnesf_model.training.segmenter_data import PassSampler
 
 TINY = RECIPES["cpu"].with_changes(
