@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gnesf_model.config import Config
-from gnesf_model.device import set_cpu_threads
+from gnesf_model.device import set_cpu_threads, torch_device
+from gnesf_model.field.online import LearnedFusion
+from gnesf_model.field.spatial_voting import SpatialVoting
+from gnesf_model.field.weights import load_field
+from gnesf_model.fusion import UniformFusion, ViewFusion
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.segment.build import build_segmenter
+from gnesf_model.resources import weights_dir
+from gnesf_model.segment.build import BUNDLED, build_segmenter
 from gnesf_model.segment.segmenter import Segmenter
 
 
@@ -27,4 +34,24 @@ def build_mapper(config: Config, segmenter: Segmenter | None = None) -> Semantic
             input_size=chosen.input_size or None,
             cpu_threads=config.cpu_threads or None,
         )
-    return SemanticMapper(config, segmenter)
+    return SemanticMapper(config, segmenter, *build_voting(config))
+
+
+def build_voting(config: Config) -> tuple[ViewFusion, SpatialVoting | None]:
+    """How views and neighbours vote.
+
+    Raises:
+        OSError, ValueError: the field's weights are missing or are none.
+    """
+    semantics, device = config.semantics, torch_device(config.device)
+    spatial = SpatialVoting(learned=False).to(device) if semantics.neighbours == "geometric" else None
+    fusion: ViewFusion = UniformFusion()
+    if "learned" in (semantics.voting, semantics.neighbours):
+        bundled = semantics.field == BUNDLED
+        path = weights_dir() / "field" / "field.safetensors" if bundled else Path(semantics.field).expanduser()
+        field = load_field(path, device)
+        if semantics.voting == "learned":
+            fusion = LearnedFusion(field, image_side_px=semantics.field_side_px, device=device)
+        if semantics.neighbours == "learned":
+            spatial = field.spatial
+    return fusion, spatial

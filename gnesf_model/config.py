@@ -273,6 +273,21 @@ class SemanticsConfig(Section):
     band_vox: float = option(
         1.5, "A view votes on voxels nearer than this to the surface it measured, voxels.", low=0.5, high=8.0
     )
+    voting: str = option(
+        "average",
+        "How much each view's vote counts: learned: by the neural field (eq. 3 and 4); average: all the same.",
+        choices=("learned", "average"),
+    )
+    field: str = option("bundled", "Weights of the neural field: bundled, or a file that gnesf train field wrote.")
+    field_side_px: int = option(
+        160, "Longer side of the image that the neural field looks at, px; it was trained at 160.", low=32, high=2048
+    )
+    neighbours: str = option(
+        "none",
+        "Votes that surface points take from their neighbours: learned: by the neural field; geometric: by distance, "
+        "normals and colour; none.",
+        choices=("learned", "geometric", "none"),
+    )
     max_votes: float = option(
         60.0, "Votes that a voxel remembers at full weight; older ones fade beyond.", low=1.0, high=1e6
     )

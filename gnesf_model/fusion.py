@@ -22,7 +22,7 @@ class ViewSamples:
         probabilities: (M, C) float32 S_i(x), the view's class probabilities there.
         mean: (M, C) float32 distribution of the votes so far.
         total: (M,) float32 weight of the votes so far.
-        rows: (M,) int64 rows of the vote table, for a fusion that remembers something of each; None: not said.
+        rows: (M,) int64 rows of the vote table, all different.
     """
 
     frame: Frame
@@ -32,7 +32,7 @@ class ViewSamples:
     probabilities: torch.Tensor
     mean: torch.Tensor
     total: torch.Tensor
-    rows: torch.Tensor | None = None
+    rows: torch.Tensor
 
 
 class ViewFusion(Protocol):
@@ -42,10 +42,32 @@ class ViewFusion(Protocol):
         """Positive weights (M,) float32 of this view's votes."""
         ...
 
+    def clear(self) -> None:
+        """Forget every view: rows of the vote table mean other voxels from now on."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that is reserved now."""
+        ...
+
+    def bytes_per_block(self, block_size_m: float, rows: int) -> int:
+        """Memory that a block of voxels with so many rows of votes is to be budgeted with."""
+        ...
+
 
 class UniformFusion:
     """Every view counts the same: the map holds the average of all views (v_i = 0)."""
 
+    memory_bytes = 0
+
     def weights(self, samples: ViewSamples) -> torch.Tensor:
         """Ones (M,)."""
         return torch.ones_like(samples.depth)
+
+    def clear(self) -> None:
+        """Nothing is remembered."""
+
+    def bytes_per_block(self, block_size_m: float, rows: int) -> int:
+        """None."""
+        return 0

@@ -13,6 +13,7 @@ import torch
 
 from gnesf_model.config import ADJUSTABLE, Config
 from gnesf_model.device import single_thread, torch_device
+from gnesf_model.field.spatial_voting import SpatialVoting
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
 from gnesf_model.geometry import invert, project, transform
@@ -22,8 +23,9 @@ from gnesf_model.pose_jumps import PoseJumpResponse
 from gnesf_model.sampling import inside_image, nearest_pixels, sample_beside_edges, seen_from_color
 from gnesf_model.segment.pixels import moving_pixels
 from gnesf_model.segment.segmenter import Segmentation, Segmenter
+from gnesf_model.surface_classes import SurfaceClasses
 from gnesf_model.timing import StageTimer
-from gnesf_model.volume.block_grid import BlockGrid, MapFull, OutOfReach
+from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid, MapFull, OutOfReach
 from gnesf_model.volume.raycast import raycast
 from gnesf_model.volume.surface import at_surface, surface_mesh, surface_points
 from gnesf_model.volume.tsdf import INCIDENCE_STRIDE_PX, DepthView, Observation, TsdfVolume, in_range, incidence
@@ -43,7 +45,7 @@ class MapUpdate:
         stamp_ns: of the frame.
         segmentation: of its image.
         keyframe: set when the frame became one, and voted.
-        blocks: (N,) int64 rows of the voxel blocks it touched.
+        blocks: (N,) int64 rows of the voxel blocks in which it may have changed something.
         stages: milliseconds by stage.
     """
 
@@ -117,15 +119,23 @@ class SemanticMapper:
         config: all settings.
         segmenter: gives class probabilities in the label space of the map.
         fusion: how much each view's vote counts; all the same by default.
+        spatial: how neighbouring surface points vote; not at all by default.
 
     Attributes:
         jumps: how often poses jumped, and whether that paused the mapping.
+        classes: of the voxels at the surface.
 
     Raises:
         ValueError: settings that cannot be met here.
     """
 
-    def __init__(self, config: Config, segmenter: Segmenter, fusion: ViewFusion | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        segmenter: Segmenter,
+        fusion: ViewFusion | None = None,
+        spatial: SpatialVoting | None = None,
+    ) -> None:
         if config.geometry != "depth":
             raise ValueError(
                 f"geometry is {config.geometry!r}, but the neural field that predicts surfaces from RGB is "
@@ -143,6 +153,7 @@ class SemanticMapper:
         }
         budget = BlockGrid.bytes_per_block(attributes)
         budget += _VOTING_VOXELS_PER_BLOCK * VoteTable.bytes_per_row(classes)
+        budget += self.fusion.bytes_per_block(SIDE_VOX * volume.voxel_size_m, _VOTING_VOXELS_PER_BLOCK)
         self.grid = BlockGrid(
             volume.voxel_size_m,
             attributes,
@@ -156,6 +167,9 @@ class SemanticMapper:
             max_votes=config.semantics.max_votes,
             max_rows=self.grid.max_blocks * _VOTING_VOXELS_PER_BLOCK,
             device=self.device,
+        )
+        self.classes = SurfaceClasses(
+            lambda: self.grid, lambda: self.votes, spatial, self.truncation_m, volume.min_weight
         )
         moving = torch.from_numpy(segmenter.labels.of_kind("dynamic")).to(self.device)
         self._moving = moving if bool(moving.any()) else None
@@ -171,13 +185,15 @@ class SemanticMapper:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory reserved for voxels and votes."""
-        return self.grid.memory_bytes + self.votes.memory_bytes
+        """Memory reserved for voxels, votes and what the fusion of views remembers."""
+        parts = (self.grid, self.votes, self.fusion, self.classes)
+        return sum(part.memory_bytes for part in parts)
 
     def reset(self) -> None:
         """Empty the map."""
         self.grid.clear()
         self.votes.clear()
+        self.fusion.clear()
         self.keyframes.clear()
         self.frames = 0
         self.jumps.resume()
@@ -205,6 +221,7 @@ class SemanticMapper:
         self.config = config
         self.keyframes.config = config.keyframes
         self.votes.max_votes = config.semantics.max_votes
+        self.classes.min_weight = config.volume.min_weight
         self.tsdf = self._tsdf_volume()
 
     @torch.inference_mode()
@@ -216,6 +233,7 @@ class SemanticMapper:
         """
         grid, votes = self.grid.filled(contents.blocks), self.votes.filled(contents.votes)
         self.grid, self.votes = grid, votes
+        self.fusion.clear()
         self.tsdf = self._tsdf_volume()
         self.keyframes.restore(contents.keyframes, contents.last_poses)
         self.frames = contents.frames
@@ -249,7 +267,7 @@ class SemanticMapper:
             raise FrameDropped("map_full", str(error), segmentation) from error
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
-        return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read())
+        return MapUpdate(frame.stamp_ns, segmentation, keyframe, self.classes.changed(slots), self._timer.read())
 
     @torch.inference_mode()
     @single_thread()
@@ -285,7 +303,7 @@ class SemanticMapper:
             min_weight=self.config.volume.min_weight,
         )
         shape, rows = cast.rows.shape, cast.rows.view(-1)
-        label, confidence = self.votes.labels(rows)
+        label, confidence = self.classes.labels(rows)
         return RenderedView(
             depth=cast.depth.cpu().numpy(),
             labels=label.view(shape).cpu().numpy(),
@@ -414,6 +432,7 @@ class SemanticMapper:
             probabilities=probabilities,
             mean=self.votes.distribution(rows),
             total=self.votes.total(rows),
+            rows=rows,
         )
         self.votes.add(rows, probabilities, self.fusion.weights(samples), rgb)
 
@@ -435,7 +454,7 @@ class SemanticMapper:
         faces: torch.Tensor | None = None,
         blocks: torch.Tensor | None = None,
     ) -> LabelledPoints:
-        label, confidence = self.votes.labels(rows)
+        label, confidence = self.classes.labels(rows)
         return LabelledPoints(
             points=points.cpu().numpy(),
             labels=label.cpu().numpy(),

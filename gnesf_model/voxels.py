@@ -45,7 +45,7 @@ def voxel_blocks(mapper: SemanticMapper, slots: torch.Tensor) -> VoxelBlocks:
     labels = torch.full(row.shape, UNKNOWN, dtype=torch.uint8, device=row.device)
     confidence = torch.zeros_like(labels)
     voted = row >= 0
-    label, share = mapper.votes.labels(row[voted])
+    label, share = mapper.classes.labels(row[voted])
     labels[voted] = label
     confidence[voted] = torch.where(label != UNKNOWN, share * 255.0, 0.0).round().to(torch.uint8)
     return VoxelBlocks(
@@ -87,7 +87,7 @@ def voxel_points(mapper: SemanticMapper, eye: np.ndarray, limit: int) -> VoxelPo
     block, column = (weight[order] >= least).nonzero(as_tuple=True)
     slot = order[block]
     row = grid.voxels["row"][slot, column].long()
-    label, share = mapper.votes.labels(row)
+    label, share = mapper.classes.labels(row)
     return VoxelPoints(
         points=grid.positions(slot, column).float().cpu().numpy(),
         distance=(grid.voxels["tsdf"][slot, column] * mapper.truncation_m).cpu().numpy(),

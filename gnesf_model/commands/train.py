@@ -7,18 +7,29 @@ import logging
 from pathlib import Path
 
 from gnesf_model.device import torch_device
-from gnesf_model.training.recipe import RECIPES
+from gnesf_model.training import field_recipe, recipe
 
 logger = logging.getLogger("gnesf")
 
+RECIPES = {"segmenter": recipe.RECIPES, "field": field_recipe.RECIPES}
 _CHANGES = {
-    "rooms": (int, "rooms to train on"),
-    "views": (int, "pictures of each room"),
-    "epochs": (int, "passes over the pictures"),
-    "small_epochs": (int, "of these, the first ones at 5/8 of the size"),
-    "batch": (int, "pictures of a step, on each device"),
-    "learning_rate": (float, "peak of the learning rate"),
-    "seed": (int, "of everything random"),
+    "segmenter": {
+        "rooms": (int, "rooms to train on"),
+        "views": (int, "pictures of each room"),
+        "epochs": (int, "passes over the pictures"),
+        "small_epochs": (int, "of these, the first ones at 5/8 of the size"),
+        "batch": (int, "pictures of a step, on each device"),
+        "learning_rate": (float, "peak of the learning rate"),
+        "seed": (int, "of everything random"),
+    },
+    "field": {
+        "rooms": (int, "rooms to train on"),
+        "views": (int, "views of each room"),
+        "epochs": (int, "passes over the rooms"),
+        "points": (int, "surface points of a step"),
+        "learning_rate": (float, "peak of the learning rate"),
+        "seed": (int, "of everything random"),
+    },
 }
 
 
@@ -26,35 +37,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     networks = parser.add_subparsers(dest="network", required=True, metavar="NETWORK")
     segmenter = networks.add_parser("segmenter", help="the small segmenter of the demonstration")
-    segmenter.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, logs, the network")
-    segmenter.add_argument("--images", type=Path, metavar="DIR", help="rendered pictures (default OUT/images)")
-    segmenter.add_argument("--recipe", choices=tuple(RECIPES), help="default: what the device calls for")
-    segmenter.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    segmenter.add_argument("--devices", type=int, default=1, metavar="N", help="how many GPUs (default 1)")
-    segmenter.add_argument("--workers", type=int, default=2, metavar="N", help="processes that render and read")
-    segmenter.add_argument("--resume", action="store_true", help="go on from OUT's last checkpoint")
-    for name, (kind, text) in _CHANGES.items():
-        segmenter.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=f"{text} (of the recipe)")
+    field = networks.add_parser("field", help="the neural semantic field: how much each view's vote counts")
+    for network, sub in (("segmenter", segmenter), ("field", field)):
+        sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, logs, the network")
+        sub.add_argument("--rendered", type=Path, metavar="DIR", help="the rendered rooms (default OUT/rendered)")
+        sub.add_argument("--recipe", choices=tuple(RECIPES[network]), help="default: what the device calls for")
+        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        sub.add_argument("--devices", type=int, default=1, metavar="N", help="how many GPUs (default 1)")
+        sub.add_argument("--workers", type=int, default=2, metavar="N", help="processes that render and read")
+        sub.add_argument("--resume", action="store_true", help="go on from OUT's last checkpoint")
+        for name, (kind, text) in _CHANGES[network].items():
+            sub.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=f"{text} (of the recipe)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0 when the network is written."""
-    from gnesf_model.training.segmenter import train_segmenter
-
     for name in ("devices", "workers"):
         if getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}, expected at least 1")
-    device = torch_device(arguments.device).type
-    recipe = RECIPES[arguments.recipe or ("gpu" if device == "cuda" else "cpu")]
-    recipe = recipe.with_changes(**{name: getattr(arguments, name) for name in _CHANGES})
-    folder = train_segmenter(
-        recipe,
+    device, network = torch_device(arguments.device).type, arguments.network
+    chosen = RECIPES[network][arguments.recipe or ("gpu" if device == "cuda" else "cpu")]
+    chosen = chosen.with_changes(**{name: getattr(arguments, name) for name in _CHANGES[network]})
+    if network == "segmenter":
+        from gnesf_model.training.segmenter import train_segmenter as train
+    else:
+        from gnesf_model.training.field import train_field as train
+    found = train(
+        chosen,
         arguments.out,
-        images=arguments.images,
+        rendered=arguments.rendered,
         device=device,
         devices=arguments.devices,
         workers=arguments.workers,
         resume=arguments.resume,
     )
-    logger.info("wrote %s: name that folder as segmenter.model; logs: tensorboard --logdir %s", folder, arguments.out)
+    named = "segmenter.model" if network == "segmenter" else "semantics.field"
+    logger.info("wrote %s: name it as %s; logs: tensorboard --logdir %s", found, named, arguments.out)
     return 0

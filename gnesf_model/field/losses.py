@@ -31,6 +31,27 @@ def rendered_cross_entropy(
     return (loss * weight).sum() / weight.sum().clamp_min(1e-9)
 
 
+def decision_loss(
+    probabilities: torch.Tensor,
+    labels: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+    sharpness: float = 4.0,
+) -> torch.Tensor:
+    """Eq. 6 of distributions raised to a power: what counts is which class is the strongest, as the map shows it.
+
+    Weights of votes that raise the probability of the true class where it has lost anyway lower eq. 6, and mend no
+    label. What no view names competes like a class.
+
+    Args:
+        probabilities: (R, C) s(x), sums at most 1.
+        labels, class_weights: as for `rendered_cross_entropy`.
+        sharpness: the power.
+    """
+    rest = (1 - probabilities.sum(1, keepdim=True)).clamp_min(0)
+    power = torch.cat([probabilities, rest], dim=1).clamp_min(_LEAST).pow(sharpness)
+    return rendered_cross_entropy((power / power.sum(1, keepdim=True))[:, :-1], labels, class_weights)
+
+
 def occupancy_loss(logits: torch.Tensor, occupied: torch.Tensor) -> torch.Tensor:
     """Binary cross entropy of occupancy logits (V,), the rarer kind weighted up to half of the whole."""
     truth = occupied.to(logits.dtype)

@@ -13,9 +13,10 @@ from gnesf_model.field.direct_head import DirectHead
 from gnesf_model.field.encoding_volume import CELL_SIZES_M, Encoding, EncodingVolume
 from gnesf_model.field.image_encoder import ImageEncoder
 from gnesf_model.field.moments import Moments, masked_moments
+from gnesf_model.field.spatial_voting import SpatialOptions, SpatialVoting
 from gnesf_model.field.statistics import others_mean, probability_statistics
 from gnesf_model.field.streaming import StreamingVotes
-from gnesf_model.field.views import SourceViews
+from gnesf_model.field.views import Projections, SourceViews
 from gnesf_model.field.voting import (
     VoteInputs,
     VotingNetwork,
@@ -33,40 +34,67 @@ OUTCOMES = ("probabilities", "logits", "direct")
 
 @dataclass(frozen=True)
 class FieldOptions:
-    """Sizes of the networks, and which variant of the paper's ablation this is.
+    """Sizes of the networks.
 
     Attributes:
         widths: channels of the image encoder at strides 2, 4, 8, 16.
         features: channels of F_i at strides 4, 8, 16.
         encoding: channels of M at the levels of `CELL_SIZES_M`.
         voting: inputs of the vote. Its `features` and `encoding` follow from the above.
-        weighting: of the views: `learned`, or by hand: `uniform`, `distance`.
-        outcome: vote on `probabilities` (the paper) or `logits`, or regress the classes: `direct`.
-        visibility: whether views that do not see a point are left out (else: all that have it in their image).
-        vote_level: level of M that the vote reads; the same with measured and with predicted geometry.
-        classes: of the label space; for `direct` alone.
+        spatial: of the votes across space. Its `encoding` follows from the above.
+        vote_level: level of M that the votes read; the same with measured and with predicted geometry.
+        direct_classes: of the label space that the heads of the ablation are trained in; 0 leaves them out.
     """
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
     features: tuple[int, int, int] = (32, 32, 48)
     encoding: tuple[int, int, int] = (32, 24, 16)
     voting: VotingOptions = field(default_factory=VotingOptions)
-    weighting: str = "learned"
-    outcome: str = "probabilities"
-    visibility: bool = True
+    spatial: SpatialOptions = field(default_factory=SpatialOptions)
     vote_level: int = 1
-    classes: int = 0
+    direct_classes: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("weighting", WEIGHTINGS), ("outcome", OUTCOMES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
         if not 0 <= self.vote_level < len(CELL_SIZES_M):
             raise ValueError(f"vote_level is {self.vote_level}, expected 0 to {len(CELL_SIZES_M) - 1}")
-        if (self.outcome == "direct") != (self.classes > 0):
-            raise ValueError(f"classes is {self.classes} with outcome {self.outcome!r}: only `direct` has classes, > 0")
-        voting = replace(self.voting, features=self.features[0], encoding=self.encoding[self.vote_level])
-        object.__setattr__(self, "voting", voting)
+        if self.direct_classes < 0:
+            raise ValueError(f"direct_classes is {self.direct_classes}, expected >= 0")
+        read = self.encoding[self.vote_level]
+        object.__setattr__(self, "voting", replace(self.voting, features=self.features[0], encoding=read))
+        object.__setattr__(self, "spatial", replace(self.spatial, encoding=read))
+
+
+@dataclass(frozen=True, eq=False)
+class PointViews:
+    """What N views show of K points.
+
+    Attributes:
+        place: where the points lie in the views.
+        seen: (N, K) which views are taken to see the point.
+        features: (N, K, D) F_i(x).
+        probabilities: (N, K, C) S_i(x).
+        encoding: (K, Dm) M(x), zero where no cell is known.
+        repeats: (N,) earlier votes from each viewpoint; None: not said.
+    """
+
+    place: Projections
+    seen: torch.Tensor
+    features: torch.Tensor
+    probabilities: torch.Tensor
+    encoding: torch.Tensor
+    repeats: torch.Tensor | None = None
+
+    def select(self, rows: torch.Tensor) -> PointViews:
+        """Some of the points, (Q,) rows."""
+        place = Projections(self.place.pixels[:, rows], self.place.displacement[:, rows], self.place.inside[:, rows])
+        return PointViews(
+            place,
+            self.seen[:, rows],
+            self.features[:, rows],
+            self.probabilities[:, rows],
+            self.encoding[rows],
+            self.repeats,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +111,12 @@ class PointVotes:
     scores: torch.Tensor | None
     seen: torch.Tensor
 
+    @property
+    def total(self) -> torch.Tensor:
+        """(K,) weight of all votes: the denominator of eq. 4."""
+        weight = self.seen.to(self.probabilities.dtype)
+        return (weight if self.scores is None else weight * self.scores.exp()).sum(0)
+
 
 class NeuralSemanticField(nn.Module):
     """The networks of the field; the scene is in its arguments."""
@@ -92,9 +126,11 @@ class NeuralSemanticField(nn.Module):
         self.options = o = options or FieldOptions()
         self.encoder = ImageEncoder(o.widths, o.features)
         self.volume = EncodingVolume(o.features, o.encoding)
-        self.voting = VotingNetwork(o.voting) if o.weighting == "learned" and o.outcome != "direct" else None
-        direct = o.outcome == "direct"
-        self.direct = DirectHead(o.classes, o.features[0], o.voting.encoding) if direct else None
+        self.voting = VotingNetwork(o.voting)
+        self.spatial = SpatialVoting(o.spatial)
+        ablation = o.direct_classes > 0
+        self.logit_voting = VotingNetwork(o.voting) if ablation else None
+        self.direct = DirectHead(o.direct_classes, o.features[0], o.voting.encoding) if ablation else None
 
     def observe(
         self,
@@ -114,99 +150,98 @@ class NeuralSemanticField(nn.Module):
         """
         return SourceViews.make(cameras, world_T_cam, probabilities, self.encoder(images), depth)
 
-    def forward(
+    def look(
         self,
         points: torch.Tensor,
         views: SourceViews,
         encoding: Encoding | None = None,
         visible: torch.Tensor | None = None,
         repeats: torch.Tensor | None = None,
-    ) -> PointVotes:
-        """Eq. 3 and 4 over all views at once: s(x) of points (K, 3). The order of the views does not matter.
+    ) -> PointViews:
+        """What the views show of points (K, 3).
 
         Args:
             encoding: M; None: as where no cell is known.
-            visible: (N, K) from `visibility`; None: all that have the point in their image.
+            visible: (N, K) from `visibility`; None: all that have the point in their image ("without visibility").
             repeats: (N,) as `viewpoints.earlier_repeats` gives them.
         """
-        place = views.project(points)
-        seen = place.inside if visible is None or not self.options.visibility else place.inside & visible
-        encoded = self._encoded(points, encoding)
-        if self.direct is not None:
-            moments = masked_moments(views.sample_features(place.pixels), seen)
-            found = self.direct(moments.mean, moments.variance, encoded, moments.count)
-            return PointVotes(found, None, seen)
-        probabilities = views.sample_probabilities(place.pixels)
-        if self.voting is None:
-            by_hand = uniform_scores if self.options.weighting == "uniform" else distance_scores
-            scores = by_hand(place.displacement)
-        else:
-            features = views.sample_features(place.pixels)
-            moments = masked_moments(features, seen)
-            scores = self.voting(
-                VoteInputs(
-                    features=features,
-                    mean=moments.mean[None],
-                    variance=moments.variance[None],
-                    displacement=place.displacement,
-                    statistics=probability_statistics(probabilities, others_mean(probabilities, seen)),
-                    count=moments.count[None],
-                    encoding=encoded,
-                    repeats=None if repeats is None else repeats[:, None],
-                )
-            )
-        vote = soft_vote if self.options.outcome == "probabilities" else soft_vote_on_logits
-        return PointVotes(vote(probabilities, scores, seen), scores, seen)
+        place, level = views.project(points), self.options.vote_level
+        return PointViews(
+            place=place,
+            seen=place.inside if visible is None else place.inside & visible,
+            features=views.sample_features(place.pixels),
+            probabilities=views.sample_probabilities(place.pixels),
+            encoding=points.new_zeros(len(points), self.options.encoding[level])
+            if encoding is None
+            else encoding.at(points, level)[0],
+            repeats=repeats,
+        )
 
-    def stream(
-        self,
-        points: torch.Tensor,
-        views: SourceViews,
-        encoding: Encoding | None = None,
-        visible: torch.Tensor | None = None,
-        repeats: torch.Tensor | None = None,
-    ) -> PointVotes:
-        """Eq. 4 over views one after the other, each scored once, from what was known when it came: as the mapper does.
+    def vote(self, found: PointViews, outcome: str = "probabilities", weighting: str = "learned") -> PointVotes:
+        """Eq. 3 and 4 over all views at once. The order of the views does not matter.
 
-        Arguments as for `forward`. To train with: the mapper's votes are these.
+        Args:
+            outcome: vote on `probabilities` (the paper) or `logits`, or regress the classes: `direct`.
+            weighting: of the views: `learned`, or by hand: `uniform`, `distance`.
 
         Raises:
-            ValueError: a variant that does not vote on probabilities by learned scores.
+            ValueError: another outcome or weighting, or one that this field has no head for.
         """
-        if self.voting is None or self.options.outcome != "probabilities":
-            raise ValueError(
-                f"weighting {self.options.weighting!r}, outcome {self.options.outcome!r}: only learned votes on "
-                "probabilities accumulate over time"
+        for name, value, known in (("weighting", weighting, WEIGHTINGS), ("outcome", outcome, OUTCOMES)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        if self.direct is None and (outcome == "direct" or (outcome == "logits" and weighting == "learned")):
+            raise ValueError(f"outcome is {outcome!r}, but the field was made without the heads of the ablation")
+        moments = masked_moments(found.features, found.seen)
+        if outcome == "direct":
+            classes = self.direct(moments.mean, moments.variance, found.encoding, moments.count)
+            return PointVotes(classes, None, found.seen)
+        if weighting == "learned":
+            network = self.voting if outcome == "probabilities" else self.logit_voting
+            scores = network(
+                VoteInputs(
+                    features=found.features,
+                    mean=moments.mean[None],
+                    variance=moments.variance[None],
+                    displacement=found.place.displacement,
+                    statistics=probability_statistics(
+                        found.probabilities, others_mean(found.probabilities, found.seen)
+                    ),
+                    count=moments.count[None],
+                    encoding=found.encoding,
+                    repeats=None if found.repeats is None else found.repeats[:, None],
+                )
             )
-        place = views.project(points)
-        seen = place.inside if visible is None or not self.options.visibility else place.inside & visible
-        features = views.sample_features(place.pixels)
-        probabilities = views.sample_probabilities(place.pixels)
-        encoded = self._encoded(points, encoding)
-        votes = StreamingVotes.none(len(points), probabilities.shape[-1], probabilities)
-        moments = Moments.none(len(points), features.shape[-1], features)
+        else:
+            scores = (uniform_scores if weighting == "uniform" else distance_scores)(found.place.displacement)
+        vote = soft_vote if outcome == "probabilities" else soft_vote_on_logits
+        return PointVotes(vote(found.probabilities, scores, found.seen), scores, found.seen)
+
+    def stream(self, found: PointViews) -> PointVotes:
+        """Eq. 4 over views one after the other, each scored once, from what was known when it came: as the mapper does.
+
+        To train with: the mapper's votes are these.
+        """
+        views, points, classes = found.probabilities.shape
+        votes = StreamingVotes.none(points, classes, found.probabilities)
+        moments = Moments.none(points, found.features.shape[-1], found.features)
         scores = []
-        for view in range(len(views)):
-            moments = moments.plus(features[view], seen[view])
+        for view in range(views):
+            moments = moments.plus(found.features[view], found.seen[view])
             score = next_score(
                 self.voting,
-                features[view],
-                probabilities[view],
-                place.displacement[view],
+                found.features[view],
+                found.probabilities[view],
+                found.place.displacement[view],
                 moments,
                 votes.distribution,
-                encoded,
-                None if repeats is None else repeats[view],
+                found.encoding,
+                None if found.repeats is None else found.repeats[view],
             )
-            votes = votes.plus(view, probabilities[view], score, seen[view])
+            votes = votes.plus(view, found.probabilities[view], score, found.seen[view])
             scores.append(score)
-        found = torch.stack(scores) if scores else probabilities.new_zeros(0, len(points))
-        return PointVotes(votes.distribution, found, seen)
-
-    def _encoded(self, points: torch.Tensor, encoding: Encoding | None) -> torch.Tensor:
-        if encoding is None:
-            return points.new_zeros(len(points), self.options.encoding[self.options.vote_level])
-        return encoding.at(points, self.options.vote_level)[0]
+        all_scores = torch.stack(scores) if scores else found.probabilities.new_zeros(0, points)
+        return PointVotes(votes.distribution, all_scores, found.seen)
 
 
 def next_score(

@@ -28,22 +28,14 @@ class LearnedFusion:
     near the surface, and no view.
 
     Args:
-        field: trained; learned votes on probabilities.
+        field: trained.
         image_side_px: longer side that images are brought to before the encoder; 0 leaves them.
         device: where everything lives.
-
-    Raises:
-        ValueError: a variant of the field that does not vote on probabilities.
     """
 
     def __init__(
-        self, field: NeuralSemanticField, *, image_side_px: int = 320, device: torch.device | str = "cpu"
+        self, field: NeuralSemanticField, *, image_side_px: int = 160, device: torch.device | str = "cpu"
     ) -> None:
-        if field.voting is None or field.options.outcome != "probabilities":
-            raise ValueError(
-                f"the field is the variant {field.options.weighting!r} / {field.options.outcome!r}, expected "
-                "learned votes on probabilities"
-            )
         self.field = field.to(device).eval()
         self.image_side_px, self.device = image_side_px, torch.device(device)
         self.volume = VolumeMemory(field.volume, depth=field.options.vote_level + 1, device=device)
@@ -61,16 +53,17 @@ class LearnedFusion:
         """Memory that is reserved now."""
         return self.volume.memory_bytes + self.rows.memory_bytes
 
+    def bytes_per_block(self, block_size_m: float, rows: int) -> int:
+        """Memory that a block of voxels with so many rows of votes is to be budgeted with."""
+        return rows * MomentTable.bytes_per_row(self.field.options.features[0]) + self.volume.bytes_within(block_size_m)
+
     @torch.inference_mode()
     def weights(self, samples: ViewSamples) -> torch.Tensor:
         """exp(v_i(x)) of eq. 4 (M,) for the newest view: positive, within exp(+- bound).
 
         Raises:
-            ValueError: the samples do not say their rows of the vote table.
             MapFull, OutOfReach: the volume does not fit.
         """
-        if samples.rows is None:
-            raise ValueError("the samples have no rows: the mapper must give the rows of the vote table with them")
         if len(samples.points) == 0:
             return torch.ones_like(samples.depth)
         view = self._view(samples.frame)

@@ -1,6 +1,7 @@
 """Voting across space: a surface point takes votes from its neighbours, by learned affinities (beyond the paper).
 
-The affinities come from geometry, colour and M(x) alone; the class count enters nowhere.
+The affinities come from geometry, colour, M(x), and from numbers of the distributions that hold in any label space (how
+sure they are, how much two overlap); the class count enters nowhere.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import torch
 from scipy.spatial import cKDTree
 from torch import nn
 
-_PAIR_INPUTS = 7
+_PAIR_INPUTS = 9
+_CHUNK_NUMBERS = 1 << 22
+"""Numbers gathered from neighbours at a time without gradients: bounds the scratch memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +48,9 @@ class SpatialOptions:
         hidden: width of the affinity network.
     """
 
-    radius_m: float = 0.12
-    neighbours: int = 16
-    rounds: int = 5
+    radius_m: float = 0.10
+    neighbours: int = 24
+    rounds: int = 3
     share: float = 0.8
     encoding: int = 24
     hidden: int = 32
@@ -79,7 +82,7 @@ class SpatialVoting(nn.Module):
         if learned:
             self.reduce = nn.Linear(o.encoding, 8)
             self.pair = nn.Sequential(nn.Linear(_PAIR_INPUTS + 8, o.hidden), nn.ELU(), nn.Linear(o.hidden, 1))
-            self.gate = nn.Sequential(nn.Linear(3, o.hidden), nn.ELU(), nn.Linear(o.hidden, 1))
+            self.gate = nn.Sequential(nn.Linear(4, o.hidden), nn.ELU(), nn.Linear(o.hidden, 1))
             for net in (self.pair, self.gate):
                 nn.init.zeros_(net[-1].weight)
                 nn.init.zeros_(net[-1].bias)
@@ -100,20 +103,38 @@ class SpatialVoting(nn.Module):
         """
         if votes is None:
             votes = (distribution.sum(-1) > 0).to(distribution.dtype)
-        affinity = self.affinities(patch, neighbours)
-        safe = neighbours.clamp_min(0)
+        affinity = self.affinities(patch, distribution, neighbours)
+        certain = distribution.amax(-1)
         for _ in range(self.options.rounds):
             # Neighbours with many votes are surer; a neighbour without any says nothing.
-            weight = affinity * (votes / (votes + 1))[safe]
-            total = weight.sum(1)
-            mean = torch.einsum("kj,kjc->kc", weight, distribution[safe]) / total.clamp_min(1e-6)[:, None]
-            share = self._share(affinity, weight, votes)
-            share = torch.where(total > 1e-6, share, torch.zeros_like(share))
-            share = torch.where((votes <= 0) & (total > 1e-6), torch.ones_like(share), share)
-            distribution = torch.lerp(distribution, mean, share[:, None])
+            heard = votes / (votes + 1)
+            parts = _parts(neighbours, distribution)
+            passed = [self._round(part, affinity, heard, neighbours, distribution, votes, certain) for part in parts]
+            distribution, filled = (torch.cat(tensors) for tensors in zip(*passed))
             # A point that was filled passes on what it got, as one vote.
-            votes = torch.where((votes <= 0) & (total > 1e-6), torch.ones_like(votes), votes)
+            votes = torch.where(filled, torch.ones_like(votes), votes)
         return distribution
+
+    def _round(
+        self,
+        part: slice,
+        affinity: torch.Tensor,
+        heard: torch.Tensor,
+        neighbours: torch.Tensor,
+        distribution: torch.Tensor,
+        votes: torch.Tensor,
+        certain: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Distributions of some points after one round, and which of them had no vote and were filled."""
+        near, own = neighbours[part].clamp_min(0), distribution[part]
+        weight = affinity[part] * heard[near]
+        total = weight.sum(1)
+        mean = torch.bmm(weight[:, None], distribution[near])[:, 0] / total.clamp_min(1e-6)[:, None]
+        share = self._share(affinity[part], weight, votes[part], certain[part])
+        share = torch.where(total > 1e-6, share, torch.zeros_like(share))
+        filled = (votes[part] <= 0) & (total > 1e-6)
+        share = torch.where(filled, torch.ones_like(share), share)
+        return torch.lerp(own, mean, share[:, None]), filled
 
     def refreshed(
         self, patch: SurfacePatch, distribution: torch.Tensor, changed: torch.Tensor, votes: torch.Tensor | None = None
@@ -140,25 +161,44 @@ class SpatialVoting(nn.Module):
         found = self(part, distribution[near], neighbours, None if votes is None else votes[near])
         return found[torch.searchsorted(near, changed)]
 
-    def affinities(self, patch: SurfacePatch, neighbours: torch.Tensor) -> torch.Tensor:
+    def affinities(self, patch: SurfacePatch, distribution: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         """(K, J) >= 0 of each point's neighbours; 0 where there is none."""
-        pairs = _pair_features(patch, neighbours, self.options.radius_m)
-        affinity = geometric_affinities(pairs)
-        if self.pair is not None:
+        reduced = None
+        if self.reduce is not None:
             encoding = patch.encoding
             if encoding is None:
                 encoding = patch.points.new_zeros(len(patch.points), self.options.encoding)
             reduced = self.reduce(encoding)
-            apart = (reduced[:, None] - reduced[neighbours.clamp_min(0)]).abs()
-            affinity = affinity * (3 * torch.tanh(self.pair(torch.cat([pairs, apart], dim=-1))[..., 0])).exp()
-        return affinity * (neighbours >= 0)
+        certain = distribution.amax(-1)
+        found = []
+        for part in _parts(neighbours, distribution):
+            near = neighbours[part]
+            pairs = _pair_features(patch, part, near, self.options.radius_m)
+            affinity = geometric_affinities(pairs)
+            if reduced is not None:
+                safe = near.clamp_min(0)
+                overlap = torch.minimum(distribution[part][:, None], distribution[safe]).sum(-1)
+                apart = (reduced[part][:, None] - reduced[safe]).abs()
+                told = torch.cat([pairs, certain[safe][..., None], overlap[..., None], apart], dim=-1)
+                affinity = affinity * (3 * torch.tanh(self.pair(told)[..., 0])).exp()
+            found.append(affinity * (near >= 0))
+        return torch.cat(found)
 
-    def _share(self, affinity: torch.Tensor, weight: torch.Tensor, votes: torch.Tensor) -> torch.Tensor:
+    def _share(
+        self, affinity: torch.Tensor, weight: torch.Tensor, votes: torch.Tensor, certain: torch.Tensor
+    ) -> torch.Tensor:
         base = torch.logit(torch.tensor(self.options.share, dtype=weight.dtype, device=weight.device))
         if self.gate is None:
             return torch.sigmoid(base).expand(len(votes))
-        told = torch.stack([affinity.sum(1).log1p(), weight.sum(1).log1p(), votes.log1p()], dim=1)
+        told = torch.stack([affinity.sum(1).log1p(), weight.sum(1).log1p(), votes.log1p(), certain], dim=1)
         return torch.sigmoid(base + self.gate(told)[:, 0])
+
+
+def _parts(neighbours: torch.Tensor, distribution: torch.Tensor) -> list[slice]:
+    """Points (K, ...) in parts: all at once where gradients need them all anyway."""
+    count, numbers = len(neighbours), max(neighbours.shape[1] * max(distribution.shape[1], 16), 1)
+    step = max(count, 1) if torch.is_grad_enabled() else max(_CHUNK_NUMBERS // numbers, 1)
+    return [slice(k, k + step) for k in range(0, max(count, 1), step)]
 
 
 def geometric_affinities(pairs: torch.Tensor) -> torch.Tensor:
@@ -188,17 +228,18 @@ def find_neighbours(
     return torch.from_numpy(np.take_along_axis(rows, order, axis=1)).to(points.device)
 
 
-def _pair_features(patch: SurfacePatch, neighbours: torch.Tensor, radius_m: float) -> torch.Tensor:
-    """(K, J, 7): distance, distance off the plane, cosine of the normals (clamped, as is), colour differences."""
+def _pair_features(patch: SurfacePatch, part: slice, neighbours: torch.Tensor, radius_m: float) -> torch.Tensor:
+    """(Q, J, 7) of some points and their neighbours (Q, J): distance, distance off the plane, cosine of the normals
+    (clamped, as is), colour differences."""
     safe = neighbours.clamp_min(0)
-    step = (patch.points[safe] - patch.points[:, None]) / radius_m
-    here, there = patch.normals[:, None], patch.normals[safe]
+    step = (patch.points[safe] - patch.points[part][:, None]) / radius_m
+    here, there = patch.normals[part][:, None], patch.normals[safe]
     cosine = (here * there).sum(-1)
     known = (here.square().sum(-1) > 0) & (there.square().sum(-1) > 0)
     # Without a normal nothing speaks against the pair.
     cosine = torch.where(known, cosine, torch.ones_like(cosine))
     plane = (step * here).sum(-1).abs() + (step * there).sum(-1).abs()
-    apart = patch.colors[safe] - patch.colors[:, None]
+    apart = patch.colors[safe] - patch.colors[part][:, None]
     light = apart.mean(-1)
     hue = (apart - light[..., None]).square().sum(-1).add(1e-12).sqrt()
     color = hue + 0.3 * light.abs()

@@ -18,6 +18,8 @@ from gnesf_model.field.views import SourceViews
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
 
 _ROW = {"row": (torch.int32, -1.0)}
+_LAYERS = 2
+"""Layers of cells that the interpolation at a surface reads."""
 
 
 class VolumeMemory:
@@ -52,6 +54,12 @@ class VolumeMemory:
     def memory_bytes(self) -> int:
         """Memory that is reserved now."""
         return sum(part.memory_bytes for part in (*self.grids, *self.tables))
+
+    def bytes_within(self, side_m: float) -> int:
+        """Memory of the cells around a flat surface through a cube of that side."""
+        cells = [max(side_m / size, 1.0) ** 2 * _LAYERS for size in CELL_SIZES_M[: self.depth]]
+        moments = sum(n * MomentTable.bytes_per_row(t.channels) for n, t in zip(cells, self.tables))
+        return int(moments + sum(4 * n * SIDE_VOX / _LAYERS for n in cells))
 
     def add(self, view: SourceViews, points: torch.Tensor) -> Encoding:
         """Add one view, and encode the surroundings of the surface points (K, 3) that it sees.

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.spatial_voting import SpatialOptions
 from gnesf_model.field.voting import VotingOptions
 
 _KEY = "gnesf_field"
@@ -61,9 +62,10 @@ def _options(text: str | None, path: Path) -> FieldOptions:
         for name in ("widths", "features", "encoding"):
             values[name] = tuple(values[name])
         values["voting"] = VotingOptions(**values["voting"])
+        values["spatial"] = SpatialOptions(**values["spatial"])
         options = FieldOptions(**values)
         sizes = (*options.widths, *options.features, *options.encoding, options.voting.hidden, options.voting.summary)
-        sizes += (options.classes,)
+        sizes += (options.direct_classes, options.spatial.hidden, options.spatial.neighbours)
         if not all(isinstance(n, int) and 0 <= n <= _WIDEST for n in sizes):
             raise ValueError(f"sizes are {sizes}, expected at most {_WIDEST}")
     except (TypeError, KeyError, ValueError) as error:

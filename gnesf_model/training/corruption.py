@@ -85,11 +85,3 @@ def corrupted(labels: np.ndarray, depth: np.ndarray, habits: Habits, rng: np.ran
     logits[truth[i, j], i, j] += 0.5 * ~right[i, j]
     p = np.exp(logits - logits.max(axis=0))
     return (p / p.sum(axis=0) * known).astype(np.float32)
-
-
-def merged_classes(labels: np.ndarray, classes: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Labels (..., ) uint8 in another, coarser label space drawn at random, and its number of classes, at least 2."""
-    groups = int(rng.integers(2, max(classes, 3)))
-    table = np.full(256, UNKNOWN, np.uint8)
-    table[:classes] = rng.integers(0, groups, classes)
-    return table[labels], groups

@@ -1,7 +1,7 @@
 """Trains the votes of the neural semantic field, at measured surface points of procedural rooms.
 
 2D supervision alone: the labels are those of the pixels of a view that is not among the sources. The vote learns whom
-to trust by watching segmenters that err (`corruption`). The loop is Lightning's.
+to trust by watching segmenters that err (`noisy_segmenter`, `corruption`). The loop is Lightning's.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import lightning
 import torch
 
 from gnesf_model.field.cells import Lattice
-from gnesf_model.field.losses import gain_penalty, rendered_cross_entropy
-from gnesf_model.field.model import FieldOptions, NeuralSemanticField, PointVotes
+from gnesf_model.field.losses import decision_loss, gain_penalty, rendered_cross_entropy
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField, PointViews
+from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch, find_neighbours
 from gnesf_model.field.viewpoints import earlier_repeats
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import visible_in_depth
-from gnesf_model.field.voting import soft_vote
 from gnesf_model.field.weights import save_field
 from gnesf_model.labels import UNKNOWN
-from gnesf_model.training.field_data import FieldData, VoteExample
+from gnesf_model.training.field_data import CLASSES, FieldData, VoteExample
 from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.loop import check_same, class_weights, last_checkpoint, make_trainer, scheduled, uses_cuda
 from gnesf_model.training.recipe import check_devices
@@ -32,74 +32,87 @@ TOLERANCE_M = 0.05
 
 
 class FieldModule(lightning.LightningModule):
-    """The field, its loss and its optimiser.
+    """The field, its losses and its optimiser.
+
+    Every head learns from the same views, points and steps: votes that accumulate over time (the mapper's) and pass
+    between neighbours, votes of all views at once (the paper's), and the ablation's.
 
     Args:
         recipe: fields of a `FieldRecipe`.
         options: of the field; the recipe says how often inputs are dropped.
-
-    Raises:
-        ValueError: a variant that the recipe cannot train.
     """
 
     def __init__(self, recipe: dict, options: FieldOptions | None = None) -> None:
         super().__init__()
         self.recipe = FieldRecipe(**{**recipe, "sources": tuple(recipe["sources"])})
-        options = options or FieldOptions()
-        accumulates = options.weighting == "learned" and options.outcome == "probabilities"
-        if self.recipe.way == "stream" and not accumulates:
-            raise ValueError(
-                f"weighting {options.weighting!r}, outcome {options.outcome!r}, way 'stream': only learned votes on "
-                "probabilities accumulate over time, use way 'window'"
-            )
-        if options.outcome == "direct" and self.recipe.merge > 0:
-            raise ValueError(f"outcome 'direct' with merge {self.recipe.merge}: its classes are fixed, use merge 0")
+        options = options or FieldOptions(direct_classes=CLASSES)
         self.field = NeuralSemanticField(replace(options, voting=replace(options.voting, drop=self.recipe.drop)))
+        self.geometric = SpatialVoting(options.spatial, learned=False)
         self.save_hyperparameters({"recipe": recipe, "options": asdict(self.field.options)})
         self.counts: dict[str, torch.Tensor] = {}
 
     def on_train_batch_start(self, example: VoteExample, index: int) -> None:
         # A checkpoint does not hold the state of the random numbers (dropped inputs), and what loads the examples
         # draws some before a pass, other ones after a resume: every step starts its own.
-        torch.manual_seed(1_000_000 * self.recipe.seed + 100_000_000_000 * self.global_rank + self.global_step)
+        batch = 1_000_000 * self.current_epoch + index
+        torch.manual_seed(10_000_000_000 * self.recipe.seed + 1_000_000_000_000 * self.global_rank + batch)
 
     def training_step(self, example: VoteExample, index: int) -> torch.Tensor:
-        views, points, labels = self._chosen(example)
-        found = self.votes(views, points)
-        loss = rendered_cross_entropy(found.probabilities, labels, _balance(labels, found.probabilities.shape[1]))
-        self.log("loss", loss, prog_bar=True, batch_size=1)
-        if found.scores is None:
-            return loss
-        return loss + self.recipe.penalty * gain_penalty(found.scores, found.seen)
+        found = self.look(example)
+        votes = self.field.stream(found)
+        spread = self._spread(self.field.spatial, example, votes.probabilities, votes.total, found.encoding)
+        rows = self._telling(example, found)
+        part, labels = found.select(rows), example.labels[rows]
+        window = self.field.vote(part)
+        heads = {"stream": (votes.probabilities[rows], labels), "window": (window.probabilities, labels)}
+        # What no vote has reached says nothing of the network.
+        heads["spatial"] = (spread, example.labels.masked_fill(spread.detach().sum(1) <= 0, UNKNOWN))
+        if self.field.direct is not None:
+            heads["logits"] = (self.field.vote(part, "logits").probabilities, labels)
+            if not example.merged:
+                heads["direct"] = (self.field.vote(part, "direct").probabilities, labels)
+        losses = {name: _loss(name, p, true) for name, (p, true) in heads.items()}
+        self.log_dict({f"loss_{name}": loss for name, loss in losses.items()}, batch_size=1)
+        self.log("loss", losses["spatial"], prog_bar=True, batch_size=1)
+        penalty = gain_penalty(votes.scores, votes.seen) + gain_penalty(window.scores, window.seen)
+        return sum(losses.values()) + self.recipe.penalty * penalty
 
     def validation_step(self, example: VoteExample, index: int) -> None:
-        """Learned votes beside plain averaging: right points over all points, of each."""
-        views = self._views(example)
-        found = self.votes(views, example.points)
-        average = soft_vote(
-            views.sample_probabilities(views.project(example.points).pixels), found.seen.float() * 0, found.seen
-        )
-        seen = found.seen.any(0)
-        for name, p in (("voted", found.probabilities), ("averaged", average)):
-            right = (_named(p) == example.labels)[seen].float()
-            both = torch.stack([right.sum(), torch.ones_like(right).sum()])
-            self.counts[name] = self.counts.get(name, 0) + both
+        """Every head beside plain averaging, and votes across space beside their geometric fallback."""
+        found = self.look(example)
+        votes, average = self.field.stream(found), self.field.vote(found, weighting="uniform")
+        heads = {
+            "averaged": average.probabilities,
+            "averaged_geometric": self._spread(self.geometric, example, average.probabilities, average.total),
+            "voted": votes.probabilities,
+            "voted_geometric": self._spread(self.geometric, example, votes.probabilities, votes.total),
+            "spatial": self._spread(self.field.spatial, example, votes.probabilities, votes.total, found.encoding),
+            "spatial_without_encoding": self._spread(self.field.spatial, example, votes.probabilities, votes.total),
+            "window": self.field.vote(found).probabilities,
+        }
+        if self.field.direct is not None:
+            heads["logits"] = self.field.vote(found, "logits").probabilities
+            heads["direct"] = self.field.vote(found, "direct").probabilities
+        seen = found.seen.any(0) & (example.labels != UNKNOWN)
+        for name, p in heads.items():
+            self.counts[name] = self.counts.get(name, 0) + _counts(_named(p)[seen], example.labels[seen])
 
     def on_validation_epoch_end(self) -> None:
-        for name, (right, all_) in self.counts.items():
-            self.log(f"val_{name}", right / all_.clamp_min(1), prog_bar=True, sync_dist=True)
+        for name, counts in self.counts.items():
+            self.log(f"val_{name}", mean_iou(counts), prog_bar=name in ("averaged", "spatial"), sync_dist=True)
         self.counts = {}
 
-    def votes(self, views: SourceViews, points: torch.Tensor) -> PointVotes:
-        """s(x) of points (K, 3) after these views, with M of them all, in the recipe's way."""
-        encoding = self.field.volume.around(views, Lattice.world(points), points, self.field.options.vote_level + 1)
-        visible = visible_in_depth(views, views.project(points), TOLERANCE_M)
-        vote = self.field.stream if self.recipe.way == "stream" else self.field
+    def look(self, example: VoteExample) -> PointViews:
+        """What the views of an example show of its points, with M of the first `known` views."""
+        views = self._views(example)
+        level = self.field.options.vote_level + 1
+        known = views.select(list(range(example.known)))
+        encoding = self.field.volume.around(known, Lattice.world(example.points), example.points, level)
+        visible = visible_in_depth(views, views.project(example.points), TOLERANCE_M)
         repeats = None
         if self.field.options.voting.use_repeats:
-            poses = torch.linalg.inv(views.cam_T_world.double()).cpu().numpy()
-            repeats = points.new_tensor(earlier_repeats(poses))
-        return vote(points, views, encoding, visible, repeats)
+            repeats = example.points.new_tensor(earlier_repeats(example.world_T_cam))
+        return self.field.look(example.points, views, encoding, visible, repeats)
 
     def configure_optimizers(self) -> dict:
         recipe, total = self.recipe, self.trainer.estimated_stepping_batches
@@ -110,31 +123,42 @@ class FieldModule(lightning.LightningModule):
         cameras = [example.camera] * len(example.images)
         return self.field.observe(cameras, example.world_T_cam, example.images, example.probabilities, example.depth)
 
-    def _chosen(self, example: VoteExample) -> tuple[SourceViews, torch.Tensor, torch.Tensor]:
-        """Views, points and labels of a step: half of the points where there is something to learn.
+    def _spread(
+        self,
+        spatial: SpatialVoting,
+        example: VoteExample,
+        distribution: torch.Tensor,
+        total: torch.Tensor,
+        encoding: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Distributions (K, C) after votes across space; in training M is left out half of the time."""
+        if self.training and float(torch.rand(())) < 0.5:
+            encoding = None
+        patch = SurfacePatch(example.points, example.normals, example.colors, encoding)
+        neighbours = find_neighbours(example.points, spatial.options.radius_m, spatial.options.neighbours)
+        return spatial(patch, distribution, neighbours, total)
+
+    def _telling(self, example: VoteExample, found: PointViews) -> torch.Tensor:
+        """Rows of the points to learn from: half of them where there is something to learn.
 
         Where all views agree, or none is right, no weighting of them changes anything.
         """
-        views = self._views(example)
-        with torch.no_grad():
-            place = views.project(example.points)
-            visible = visible_in_depth(views, place, TOLERANCE_M)
-            best = _named(views.sample_probabilities(place.pixels))
-            right = ((best == example.labels) & visible).any(0)
-            wrong = ((best != example.labels) & visible).any(0)
-            telling = (right & wrong).nonzero()[:, 0]
-            other = (visible.any(0) & ~(right & wrong)).nonzero()[:, 0]
-            half = self.recipe.points // 2
-            telling = telling[: max(half, self.recipe.points - len(other))]
-            rows = torch.cat([telling, other[: self.recipe.points - len(telling)]])
-        return views, example.points[rows], example.labels[rows]
+        best, labelled = _named(found.probabilities), example.labels != UNKNOWN
+        right = ((best == example.labels) & found.seen).any(0)
+        wrong = ((best != example.labels) & found.seen).any(0)
+        order = torch.randperm(len(labelled), device=labelled.device)
+        telling = order[(right & wrong & labelled)[order]]
+        other = order[(found.seen.any(0) & ~(right & wrong) & labelled)[order]]
+        most = self.recipe.telling
+        telling = telling[: max(most // 2, most - len(other))]
+        return torch.cat([telling, other[: most - len(telling)]])
 
 
 def train_field(
     recipe: FieldRecipe,
     out: Path,
     *,
-    rooms: Path | None = None,
+    rendered: Path | None = None,
     options: FieldOptions | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -146,7 +170,7 @@ def train_field(
     Args:
         recipe: how.
         out: gets TensorBoard's files, checkpoints/last.ckpt every pass and, at the end, `EXPORT`.
-        rooms: folder of the rendered rooms; OUT/rooms where None.
+        rendered: folder of the rendered rooms; OUT/rendered where None.
         options: of the field.
         device: 'auto', 'cpu' or 'cuda'.
         devices: how many GPUs.
@@ -164,7 +188,7 @@ def train_field(
     last = last_checkpoint(out, resume)
     check_devices(devices, torch.cuda.device_count() if uses_cuda(device) else 0)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    data = FieldData(recipe, rooms or out / "rooms", workers)
+    data = FieldData(recipe, rendered or out / "rendered", workers)
     module = FieldModule(asdict(recipe), options)
     if resume:
         check_same(last, module.hparams)
@@ -176,11 +200,35 @@ def train_field(
         # The losses do not reach every network: heads of the geometry, levels of M that the vote does not read.
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         reload_dataloaders_every_n_epochs=1,
+        accumulate_grad_batches=recipe.rooms_per_step,
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
     if trainer.is_global_zero:
         save_field(module.field, out / EXPORT)
     return out / EXPORT
+
+
+def mean_iou(counts: torch.Tensor) -> torch.Tensor:
+    """() mean over the classes that there are, of (C, 3): right, labelled so, named so."""
+    right, labelled, named = counts.unbind(1)
+    there = labelled > 0
+    return (right / (labelled + named - right).clamp_min(1))[there].mean()
+
+
+def _counts(found: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """(C, 3): right, labelled so, named so; C one more than the classes, the last one for what is not named."""
+    found, size = found.clamp_max(CLASSES), CLASSES + 1
+    counted = (torch.bincount(x, minlength=size) for x in (labels[found == labels], labels, found))
+    return torch.stack(tuple(counted), dim=1).float()
+
+
+def _loss(head: str, probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Eq. 6, and for votes above all which class wins them."""
+    weights = _balance(labels, probabilities.shape[1])
+    likelihood = rendered_cross_entropy(probabilities, labels, weights)
+    if head == "direct":
+        return likelihood
+    return decision_loss(probabilities, labels, weights) + 0.3 * likelihood
 
 
 def _named(probabilities: torch.Tensor) -> torch.Tensor:

@@ -15,16 +15,15 @@ from gnesf_model.data.procrooms.splits import FIELD_SEEDS, SPLITS
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.frame import Camera
 from gnesf_model.labels import LabelSpace
-from gnesf_model.training.corruption import Habits, corrupted, merged_classes
+from gnesf_model.training.corruption import Habits, corrupted
 from gnesf_model.training.field_recipe import FieldRecipe
+from gnesf_model.training.labelled_patch import LabelledPatch
 from gnesf_model.training.loading import reading_processes
-from gnesf_model.training.room_sequences import (
-    RoomSequence,
-    RoomSequenceFolder,
-    RoomSequences,
-    jittered,
-    surface_samples,
-)
+from gnesf_model.training.merged_classes import merged_labels, merged_probabilities, merging
+from gnesf_model.training.room_sequences import RoomSequence, RoomSequenceFolder, RoomSequences, jittered
+
+CLASSES = len(LabelSpace.load("scannet20"))
+"""Of the rooms' labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +35,12 @@ class VoteExample:
         images: (N, 3, H, W) in 0..1.
         depth: (N, H, W) m.
         probabilities: (N, C, h, w) of a segmenter that errs.
+        known: from how many of the views M is made: a robot has no more of them when a view votes.
         points: (K, 3) m.
-        labels: (K,) int64.
+        normals: (K, 3) of length 1.
+        colors: (K, 3) in 0..1.
+        labels: (K,) int64, 255 where there is none.
+        merged: whether these classes are not those of the rooms.
     """
 
     camera: Camera
@@ -45,8 +48,12 @@ class VoteExample:
     images: torch.Tensor
     depth: torch.Tensor
     probabilities: torch.Tensor
+    known: int
     points: torch.Tensor
+    normals: torch.Tensor
+    colors: torch.Tensor
     labels: torch.Tensor
+    merged: bool
 
 
 class VoteExamples(Dataset):
@@ -56,8 +63,7 @@ class VoteExamples(Dataset):
         sequences: rooms, by index.
         recipe: what to draw.
         seed: of this pass.
-        candidates: points offered for each that is trained on.
-        habits: draws the segmenter of an example, for a number of classes.
+        habits: draws the segmenter of an example whose segmentations are made up, for a number of classes.
     """
 
     def __init__(
@@ -65,11 +71,10 @@ class VoteExamples(Dataset):
         sequences: Sequence[RoomSequence] | Dataset,
         recipe: FieldRecipe,
         seed: tuple[int, int],
-        candidates: int = 3,
         habits: Callable[[int, np.random.Generator], Habits] = Habits.sampled,
     ) -> None:
         self.sequences, self.recipe, self.seed = sequences, recipe, seed
-        self.candidates, self.habits = candidates, habits
+        self.habits = habits
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -82,23 +87,30 @@ class VoteExamples(Dataset):
         fewest, most = recipe.sources
         count = min(int(rng.integers(fewest, most + 1)), views - 1)
         sources = np.sort(rng.permutation(np.delete(np.arange(views), target))[:count])
-        points, labels = surface_samples(sequence, target, self.candidates * recipe.points, rng)
-        classes, images = len(LabelSpace.load("scannet20")), sequence.labels[sources]
-        if rng.random() < recipe.merge:
-            both, classes = merged_classes(np.concatenate([images.reshape(-1), labels.numpy()]), classes, rng)
-            images, labels = both[: images.size].reshape(images.shape), torch.from_numpy(both[images.size :]).long()
-        habits = self.habits(classes, rng)
-        depth = sequence.depth[sources]
+        patch = LabelledPatch.of_view(sequence, target, recipe.points, rng)
+        merged = bool(rng.random() < recipe.merge)
+        groups = merging(CLASSES, rng) if merged else np.arange(CLASSES)
+        depth, classes = sequence.depth[sources], int(groups.max()) + 1
+        if rng.random() < recipe.invented:
+            habits = self.habits(classes, rng)
+            truth = merged_labels(sequence.labels[sources], groups)
+            said = np.stack([corrupted(image, z, habits, rng) for image, z in zip(truth, depth)])
+        else:
+            sharpness = np.exp(rng.uniform(-0.7, 0.7))  # a temperature of 0.5 to 2
+            said = merged_probabilities(sequence.said[sources], groups) ** sharpness
+            said /= np.maximum(said.sum(axis=1, keepdims=True), 1e-6)
         return VoteExample(
             camera=sequence.camera,
             world_T_cam=jittered(sequence.world_T_cam[sources], rng, recipe.shift_m, np.deg2rad(recipe.turn_deg)),
             images=torch.stack([image_tensor(rgb) for rgb in sequence.rgb[sources]]),
             depth=torch.from_numpy(depth),
-            probabilities=torch.from_numpy(
-                np.stack([corrupted(image, z, habits, rng) for image, z in zip(images, depth)])
-            ),
-            points=points,
-            labels=labels,
+            probabilities=torch.from_numpy(said.astype(np.float32)),
+            known=int(rng.integers(1, count + 1)),
+            points=patch.surface.points,
+            normals=patch.surface.normals,
+            colors=patch.surface.colors,
+            labels=torch.from_numpy(merged_labels(patch.labels.numpy(), groups)),
+            merged=merged,
         )
 
 
@@ -129,7 +141,7 @@ class FieldData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         # Merged classes have no name: the score is over those there are.
         plain = replace(self.recipe, merge=0.0)
-        examples = VoteExamples(self.rooms["validation"], plain, (self.recipe.seed, 1 << 20), 1)
+        examples = VoteExamples(self.rooms["validation"], plain, (self.recipe.seed, 1 << 20))
         return DataLoader(examples, None, **reading_processes(self.workers))
 
     def transfer_batch_to_device(self, batch: VoteExample, device: torch.device, index: int) -> VoteExample:

@@ -15,45 +15,46 @@ class FieldRecipe:
         rooms, views: sequences to train on, of the second half of the training seeds: the first is the segmenter's, and
             what it has learned by heart says nothing of its errors.
         validation_rooms: of the validation seeds.
-        epochs: passes over the rooms; a step is one room.
+        epochs: passes over the rooms.
+        rooms_per_step: how many rooms give the gradient of a step, on each device.
         width, height: of the views.
         sources: the fewest and the most views that vote on a point.
-        points: of a step; half of them where views disagree and one of them is right.
-        way: `stream`: views vote one after the other, as in the mapper; `window`: all at once, as in the paper. The
-            variants of the ablation (`direct`, `logits`, weights by hand) have only the latter.
+        points: of a step: they lie together, as far apart as the voxels of a map.
+        telling: how many of them the votes of views learn from; half where views disagree and one of them is right.
+        invented: how often segmentations are made up from the truth (`corruption`) instead of a network's.
         shift_m, turn_deg: standard deviation of the errors of the source poses.
         merge: how often classes are merged to a coarser label space.
-        drop: how often the vote goes without features, without M, without statistics.
+        drop: how often the votes go without features, without M, without statistics.
         penalty: weight of `gain_penalty`.
         learning_rate, warm_up, weight_decay: of AdamW.
         seed: of everything random.
     """
 
-    rooms: int = 400
-    views: int = 24
-    validation_rooms: int = 20
-    epochs: int = 25
+    rooms: int = 240
+    views: int = 28
+    validation_rooms: int = 24
+    epochs: int = 14
+    rooms_per_step: int = 2
     width: int = 160
     height: int = 120
-    sources: tuple[int, int] = (8, 20)
-    points: int = 4096
-    way: str = "stream"
+    sources: tuple[int, int] = (6, 24)
+    points: int = 2500
+    telling: int = 1200
+    invented: float = 0.25
     shift_m: float = 0.01
     turn_deg: float = 0.5
     merge: float = 0.3
     drop: float = 0.3
-    penalty: float = 0.01
-    learning_rate: float = 1e-3
-    warm_up: int = 200
+    penalty: float = 0.05
+    learning_rate: float = 6e-4
+    warm_up: int = 100
     weight_decay: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("rooms", "validation_rooms", "epochs", "width", "height", "points"):
+        for name in ("rooms", "validation_rooms", "epochs", "width", "height", "points", "telling", "rooms_per_step"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.way not in ("stream", "window"):
-            raise ValueError(f"way is {self.way!r}, expected stream or window")
         if self.rooms > len(FIELD_SEEDS):
             raise ValueError(f"rooms is {self.rooms}, expected at most {len(FIELD_SEEDS)}, the seeds there are")
         fewest, most = self.sources

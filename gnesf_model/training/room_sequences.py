@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.frame import Camera
+from gnesf_model.training.noisy_segmenter import noisy_segmenter
 from gnesf_model.training.rendered_rooms import claim_folder, render_missing
 
 SETTINGS_FILE = "sequences.json"
@@ -28,6 +29,7 @@ class RoomSequence:
         rgb: (T, H, W, 3) uint8.
         depth: (T, H, W) float32 m, 0 where there is none.
         labels: (T, H, W) uint8, 255 = none.
+        said: (T, C, h, w) float32 class probabilities at stride 4: what a segmenter of its own says of the room.
     """
 
     camera: Camera
@@ -35,25 +37,33 @@ class RoomSequence:
     rgb: np.ndarray
     depth: np.ndarray
     labels: np.ndarray
+    said: np.ndarray
 
     @classmethod
-    def render(cls, source: RoomSource) -> RoomSequence:
-        """All frames of a room."""
+    def render(cls, source: RoomSource, segment: Callable[[np.ndarray], np.ndarray]) -> RoomSequence:
+        """All frames of a room.
+
+        Args:
+            segment: images (T, H, W, 3) uint8 -> `said`.
+        """
         frames = list(source)
+        rgb = np.stack([f.rgb for f in frames])
         return cls(
             source.camera,
             np.stack([f.world_T_cam for f in frames]),
-            np.stack([f.rgb for f in frames]),
+            rgb,
             np.stack([f.depth for f in frames]),
             np.stack([f.labels for f in frames]),
+            segment(rgb),
         )
 
     def save(self, path: Path) -> None:
-        """Write a .npz, whole or not at all; depth in mm."""
+        """Write a .npz, whole or not at all; depth in mm, probabilities in 255ths."""
         part = path.with_suffix(".part.npz")
         camera = [getattr(self.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")]
         depth = np.round(np.minimum(self.depth, 65.0) * 1000).astype(np.uint16)
         arrays = {"world_T_cam": self.world_T_cam, "rgb": self.rgb, "depth": depth, "labels": self.labels}
+        arrays["said"] = np.round(self.said * 255).astype(np.uint8)
         np.savez_compressed(part, camera=np.array(camera), **arrays)
         part.rename(path)
 
@@ -69,7 +79,8 @@ class RoomSequence:
                 width, height, *intrinsics = found["camera"].tolist()
                 camera = Camera(int(width), int(height), *intrinsics)
                 depth = found["depth"].astype(np.float32) * np.float32(1e-3)
-                return cls(camera, found["world_T_cam"], found["rgb"], depth, found["labels"])
+                said = found["said"] / np.float32(255)
+                return cls(camera, found["world_T_cam"], found["rgb"], depth, found["labels"], said)
         except (KeyError, ValueError) as error:
             raise OSError(f"{path} is no room sequence ({error}): remove it, and it is rendered anew") from error
 
@@ -85,6 +96,7 @@ class RoomSequences:
         stride: ticks of the walk at 30 Hz between two views.
         width, height: in pixels.
         looks: of the rooms (see `RoomSource`).
+        noise: what segments each room is a `NoisySegmenter` of its own, with a noise between 0 and this.
     """
 
     first_seed: int
@@ -94,6 +106,7 @@ class RoomSequences:
     width: int = 160
     height: int = 120
     looks: str = "varied"
+    noise: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("rooms", "views", "stride", "width", "height"):
@@ -120,7 +133,10 @@ class RoomSequences:
             self.first_seed + number, self.views, (self.width, self.height), self.stride, looks=self.looks
         )
         source.renderer.antialias = False
-        RoomSequence.render(source).save(self.path(folder, number))
+        noise = float(np.random.Generator(np.random.PCG64(source.seed)).uniform(0, self.noise))
+        segmenter = noisy_segmenter((self.width, self.height))
+        segment = functools.partial(segmenter, noise=noise, seed=source.seed)
+        RoomSequence.render(source, segment).save(self.path(folder, number))
 
 
 class RoomSequenceFolder(Dataset):
@@ -154,21 +170,3 @@ def jittered(world_T_cam: np.ndarray, rng: np.random.Generator, shift_m: float, 
     poses[:, :3, :3] = poses[:, :3, :3] @ turns
     poses[:, :3, 3] += rng.normal(0, shift_m, (len(poses), 3))
     return poses
-
-
-def surface_samples(
-    sequence: RoomSequence, view: int, count: int, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points (K, 3) float32 of the surface that a view measured, in the world, and their labels (K,) int64.
-
-    At most `count`, drawn from the pixels with depth and a label.
-    """
-    depth, labels = sequence.depth[view], sequence.labels[view]
-    v, u = np.nonzero((depth > 0) & (labels != 255))
-    chosen = rng.permutation(len(v))[:count]
-    v, u = v[chosen], u[chosen]
-    c, z = sequence.camera, depth[v, u]
-    local = np.stack([(u - c.cx) / c.fx * z, (v - c.cy) / c.fy * z, z], axis=1)
-    pose = sequence.world_T_cam[view]
-    points = local @ pose[:3, :3].T + pose[:3, 3]
-    return torch.from_numpy(points.astype(np.float32)), torch.from_numpy(labels[v, u].astype(np.int64))

@@ -105,7 +105,7 @@ def train_segmenter(
     recipe: SegmenterRecipe,
     out: Path,
     *,
-    images: Path | None = None,
+    rendered: Path | None = None,
     device: str = "auto",
     devices: int = 1,
     workers: int = 1,
@@ -117,7 +117,7 @@ def train_segmenter(
         recipe: how.
         out: gets TensorBoard's files, checkpoints/last.ckpt every pass and, at the end, `EXPORT`: a folder
             that segmenter.model can name.
-        images: folder of the rendered pictures; OUT/images where None.
+        rendered: folder of the rendered pictures; OUT/rendered where None.
         device: 'auto', 'cpu' or 'cuda'.
         devices: how many GPUs.
         workers: processes that render on a CPU, or read for a GPU.
@@ -137,7 +137,7 @@ def train_segmenter(
     check_devices(devices, torch.cuda.device_count() if uses_cuda(device) else 0)
     recipe.check_batches(devices)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    data = SegmenterData(recipe, images or out / "images", device, workers)
+    data = SegmenterData(recipe, rendered or out / "rendered", device, workers)
     data.prepare_data()
     data.setup("fit")
     labels = LabelSpace.load("scannet20")

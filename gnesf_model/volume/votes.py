@@ -171,3 +171,14 @@ class VoteTable:
         if len(table) == 0:
             return table.new_zeros(len(rows), *table.shape[1:])
         return table[rows.clamp_min(0)]
+
+
+def strongest(distribution: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Most likely class (M,) uint8 and its share (M,) of distributions (M, C), whose remainder is unknown.
+
+    255 (unknown), with the unknown share, where no class has more than what remains unnamed.
+    """
+    best, label = distribution.max(dim=1)
+    rest = (1.0 - distribution.sum(dim=1)).clamp_min(0.0)
+    named = (best >= rest) & (best > 0)
+    return torch.where(named, label, UNKNOWN).to(torch.uint8), torch.where(named, best, rest).clamp_max(1.0)

@@ -7,7 +7,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from gnesf_model.field.cells import Lattice
-from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField, PointVotes
 from gnesf_model.field.views import SourceViews
 from gnesf_model.frame import Camera
 
@@ -77,9 +77,19 @@ SMALL = FieldOptions(widths=(4, 8, 8, 8), features=(8, 6, 5), encoding=(6, 7, 4)
 def small_field(trained: bool = True, **changes) -> NeuralSemanticField:
     torch.manual_seed(0)
     field = NeuralSemanticField(replace(SMALL, **changes)).double()
-    if trained and field.voting is not None:
+    if trained:
         randomised(field.voting)
     return field.eval()
+
+
+def voted(field, points, views, encoding=None, visible=None, repeats=None, **variant) -> PointVotes:
+    """All views at once, as in the paper."""
+    return field.vote(field.look(points, views, encoding, visible, repeats), **variant)
+
+
+def streamed(field, points, views, encoding=None, visible=None, repeats=None) -> PointVotes:
+    """One view after the other, as in the mapper."""
+    return field.stream(field.look(points, views, encoding, visible, repeats))
 
 
 def encoding_of(field, views, points):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from field_scene import CAMERA, look_at, randomised
+from field_scene import CAMERA, look_at, randomised, streamed
 
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
@@ -83,7 +83,7 @@ def test_online_is_offline():
     images = torch.stack([image_tensor(f.rgb) for f in frames])
     with torch.no_grad():
         views = field.observe([f.camera for f in frames], [f.world_T_cam for f in frames], images, maps)
-        offline = field.stream(points, views)
+        offline = streamed(field, points, views)
     online, weights = run_online(LearnedFusion(field, image_side_px=0), frames, probabilities, points)
     # The memory of the features is in half precision.
     torch.testing.assert_close(torch.stack(weights).log(), offline.scores, atol=0.02, rtol=0)
@@ -148,20 +148,15 @@ def test_repeated_viewpoints_reach_the_vote():
     assert torch.equal(with_count[0], without[0]) and not torch.equal(with_count[2], without[2])
 
 
-def test_what_a_fusion_cannot_use_is_said():
+def test_a_view_that_sees_nothing_votes_on_nothing():
     frames, points = recording(1), plane_points()
     _, probabilities = distributions(frames, points)
-    samples = ViewSamples(
-        frames[0], points, points[:, :2], points[:, 2], probabilities[0], probabilities[0], points[:, 0]
-    )
-    with pytest.raises(ValueError, match="have no rows"):
-        LearnedFusion(NeuralSemanticField(SMALL)).weights(samples)
-    with pytest.raises(ValueError, match="learned votes on probabilities"):
-        LearnedFusion(NeuralSemanticField(replace(SMALL, weighting="uniform")))
     none = ViewSamples(
-        frames[0], *(t[:0] for t in (points, points, points[:, 2], probabilities[0])), *([points[:0]] * 2)
+        frames[0],
+        *(t[:0] for t in (points, points, points[:, 2], probabilities[0])),
+        *([points[:0]] * 2),
+        rows=torch.zeros(0, dtype=torch.int64),
     )
-    none = replace(none, rows=torch.zeros(0, dtype=torch.int64))
     assert LearnedFusion(NeuralSemanticField(SMALL)).weights(none).shape == (0,)
 
 

@@ -12,7 +12,7 @@ from gnesf_model.field.losses import (
     occupancy_loss,
     rendered_cross_entropy,
 )
-from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.ray_weights import (
     composite,
     density_weights,
@@ -153,7 +153,7 @@ def test_a_room_is_seen_from_a_new_view():
     frames, target = [source[i] for i in range(9) if i != 4], source[4]
     space = LabelSpace.load("scannet20")
     oracle = OracleSegmenter({f.stamp_ns: f.labels for f in frames}.__getitem__, space)
-    field = NeuralSemanticField(FieldOptions(weighting="uniform"))
+    field = NeuralSemanticField()
     views = field.observe(
         [f.camera for f in frames],
         [f.world_T_cam for f in frames],
@@ -164,7 +164,7 @@ def test_a_room_is_seen_from_a_new_view():
 
     def semantics(points):
         visible = visible_in_depth(views, views.project(points), 0.05)
-        return field(points, views, None, visible).probabilities
+        return field.vote(field.look(points, views, None, visible)).probabilities
 
     camera = target.camera.strided(2)
     geometry = SdfGeometry(source.scene.sdf, 0.06)

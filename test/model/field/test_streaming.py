@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from field_scene import encoding_of, random_points, random_views, small_field, visibility
+from field_scene import encoding_of, random_points, random_views, small_field, streamed, visibility
 
 from gnesf_model.field.model import next_score
 from gnesf_model.field.moments import Moments
@@ -72,14 +72,14 @@ def test_the_field_streams_from_what_was_known():
     views, points, field = random_views(6), random_points(), small_field()
     visible = visibility(views, points)
     encoding = encoding_of(field, views, points)
-    whole = field.stream(points, views, encoding, visible)
+    whole = streamed(field, points, views, encoding, visible)
     torch.testing.assert_close(
         whole.probabilities,
         soft_vote(views.sample_probabilities(views.project(points).pixels), whole.scores, whole.seen),
         atol=1e-12,
         rtol=0,
     )
-    first = field.stream(points, views.select(range(3)), encoding, visible[:3])
+    first = streamed(field, points, views.select(range(3)), encoding, visible[:3])
     torch.testing.assert_close(first.scores, whole.scores[:3], atol=1e-12, rtol=0)
     # A reference of the recurrence: eq. 3 with what the three first views had left behind.
     place = views.project(points)
@@ -99,18 +99,13 @@ def test_the_field_streams_from_what_was_known():
     torch.testing.assert_close(whole.scores[3], expected, atol=1e-12, rtol=0)
 
 
-def test_variants_without_learned_votes_do_not_stream():
-    with pytest.raises(ValueError, match="only learned votes"):
-        small_field(weighting="uniform").stream(random_points(), random_views())
-
-
 def test_repeats_are_read_where_they_are_asked_for():
     from gnesf_model.field.voting import VotingOptions
 
     views, points = random_views(), random_points()
     field = small_field(voting=VotingOptions(use_repeats=True))
-    a = field.stream(points, views, repeats=torch.zeros(5)).scores
-    b = field.stream(points, views, repeats=torch.tensor([0, 0, 0, 0, 30.0])).scores
+    a = streamed(field, points, views, repeats=torch.zeros(5)).scores
+    b = streamed(field, points, views, repeats=torch.tensor([0, 0, 0, 0, 30.0])).scores
     assert torch.equal(a[:4], b[:4]) and (a[4] - b[4]).abs().max() > 1e-4
 
 

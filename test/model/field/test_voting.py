@@ -15,8 +15,10 @@ from field_scene import (
     random_views,
     randomised,
     small_field,
+    streamed,
     turned_world,
     visibility,
+    voted,
 )
 
 from gnesf_model.field.cells import Lattice, box_cells
@@ -37,7 +39,7 @@ from gnesf_model.field.voting import (
 def test_the_vote_is_that_of_the_equations(views, points):
     field, visible = small_field(), visibility(views, points)
     encoding = encoding_of(field, views, points)
-    found = field(points, views, encoding, visible)
+    found = voted(field, points, views, encoding, visible)
     encoded = encoding.at(points, 1)[0].detach().numpy()
     for k, point in enumerate(points.numpy()):
         rows = []
@@ -68,8 +70,8 @@ def test_the_order_of_the_views_does_not_matter(views, points):
     field, visible = small_field(), visibility(views, points)
     order = torch.tensor([3, 0, 4, 2, 1])
     encoding = encoding_of(field, views, points)
-    here = field(points, views, encoding, visible)
-    there = field(points, views.select(order), encoding, visible[order])
+    here = voted(field, points, views, encoding, visible)
+    there = voted(field, points, views.select(order), encoding, visible[order])
     torch.testing.assert_close(there.probabilities, here.probabilities, atol=1e-12, rtol=0)
     torch.testing.assert_close(there.scores, here.scores[order], atol=1e-12, rtol=0)
 
@@ -81,12 +83,12 @@ def test_twenty_or_forty_classes_with_the_same_weights(points):
     wide = torch.cat([twenty.probabilities, torch.zeros_like(twenty.probabilities)], dim=-1)[..., order]
     forty = replace(twenty, probabilities=wide.contiguous())
     encoding = encoding_of(field, twenty, points)
-    a, b = field(points, twenty, encoding), field(points, forty, encoding)
+    a, b = voted(field, points, twenty, encoding), voted(field, points, forty, encoding)
     assert a.probabilities.shape[1] == 20 and b.probabilities.shape[1] == 40
     torch.testing.assert_close(a.scores, b.scores, atol=1e-12, rtol=0)
     torch.testing.assert_close(b.probabilities[:, order.argsort()[:20]], a.probabilities, atol=1e-12, rtol=0)
     # And with a network of 40 other classes.
-    other = field(points, random_views(classes=40), encoding)
+    other = voted(field, points, random_views(classes=40), encoding)
     assert bool((other.probabilities.sum(1) <= 1 + 1e-9).all()) and other.probabilities.isfinite().all()
 
 
@@ -94,8 +96,8 @@ def test_a_view_that_sees_nothing_changes_nothing(views, points):
     field, visible = small_field(), visibility(views, points)
     visible[2] = False
     encoding = encoding_of(field, views.select([0, 1, 3, 4]), points)
-    with_it = field(points, views, encoding, visible)
-    without = field(points, views.select([0, 1, 3, 4]), encoding, visible[[0, 1, 3, 4]])
+    with_it = voted(field, points, views, encoding, visible)
+    without = voted(field, points, views.select([0, 1, 3, 4]), encoding, visible[[0, 1, 3, 4]])
     torch.testing.assert_close(with_it.probabilities, without.probabilities, atol=1e-12, rtol=0)
     assert vote_shares(with_it.scores, with_it.seen)[2].abs().max() == 0
 
@@ -104,26 +106,26 @@ def test_points_that_no_view_sees_are_unknown(views, points):
     field = small_field()
     points = points.clone().requires_grad_()
     nothing = torch.zeros(len(views), len(points), dtype=torch.bool)
-    for found in (field(points, views, None, nothing), field.stream(points, views, None, nothing)):
+    for found in (voted(field, points, views, None, nothing), streamed(field, points, views, None, nothing)):
         assert found.probabilities.abs().max() == 0
         grads = torch.autograd.grad(
             found.probabilities.sum() + found.scores.sum(), list(field.voting.parameters()), allow_unused=True
         )
         assert all(g is None or g.isfinite().all() for g in grads)
-    for empty in (field(points, views.select([])), field.stream(points, views.select([]))):
+    for empty in (voted(field, points, views.select([])), streamed(field, points, views.select([]))):
         assert empty.probabilities.shape == (len(points), 4) and empty.probabilities.abs().max() == 0
-    assert field(points[:0], views).probabilities.shape == (0, 4)
+    assert voted(field, points[:0], views).probabilities.shape == (0, 4)
     assert masked_moments(torch.full((3, 2, 4), 9.0), torch.zeros(3, 2, dtype=torch.bool)).variance.abs().max() == 0
 
 
 @pytest.mark.parametrize("untrained", [{"trained": False}, {"voting": VotingOptions(bound=0.0)}])
 def test_before_training_and_without_bound_it_is_exactly_averaging(views, points, untrained):
     field, visible = small_field(**untrained), visibility(views, points)
-    average = small_field(weighting="uniform")(points, views, None, visible)
+    average = voted(field, points, views, None, visible, weighting="uniform")
     encoding = encoding_of(field, views, points)
-    assert torch.equal(field(points, views, encoding, visible).probabilities, average.probabilities)
+    assert torch.equal(voted(field, points, views, encoding, visible).probabilities, average.probabilities)
     torch.testing.assert_close(
-        field.stream(points, views, encoding, visible).probabilities, average.probabilities, atol=1e-14, rtol=0
+        streamed(field, points, views, encoding, visible).probabilities, average.probabilities, atol=1e-14, rtol=0
     )
     place = views.project(points)
     seen = (place.inside & visible)[..., None].double()
@@ -142,7 +144,7 @@ def test_gradients_are_finite_everywhere(points):
     seen = replace(views, probabilities=probabilities, features=features_of(field, images))
     points = points.float()
     encoding = encoding_of(field, seen, points)
-    for found in (field(points, seen, encoding), field.stream(points, seen, encoding)):
+    for found in (voted(field, points, seen, encoding), streamed(field, points, seen, encoding)):
         (-found.probabilities.sum(1).clamp_min(1e-4).log()).mean().backward(retain_graph=True)
     with_gradient = [name for name, p in field.named_parameters() if p.grad is not None]
     assert {n.split(".")[0] for n in with_gradient} == {"encoder", "volume", "voting"}
@@ -157,8 +159,8 @@ def features_of(field, images):
 
 def test_the_frame_of_the_world_does_not_matter(views, points):
     field, world = small_field(), turned_world()
-    a = field(points, views)
-    b = field(moved_points(points, world), moved_views(views, world))
+    a = voted(field, points, views)
+    b = voted(field, moved_points(points, world), moved_views(views, world))
     torch.testing.assert_close(a.scores, b.scores, atol=1e-9, rtol=0)
 
 
@@ -166,8 +168,8 @@ def test_scored_in_parts_it_is_the_same(views):
     field, points = small_field(), random_points(9000)
     visible = visibility(views, points)
     with torch.no_grad():
-        parts = field(points, views, None, visible)
-    whole = field(points, views, None, visible)
+        parts = voted(field, points, views, None, visible)
+    whole = voted(field, points, views, None, visible)
     torch.testing.assert_close(parts.scores, whole.scores, atol=1e-12, rtol=0)
 
 
@@ -186,16 +188,16 @@ def test_an_input_that_is_switched_off_is_not_read(views, points, kind):
     if kind == "displacement":  # all lengths half as long again: the same pixels, another distance
         changed["views"].cam_T_world[:, 3] = torch.tensor([0, 0, 0, 1.0])
     same = {"points": points, "views": views, "encoding": encoding, "repeats": torch.zeros(5)}
-    torch.testing.assert_close(off(**{**same, **changed}).scores, off(**same).scores, atol=1e-9, rtol=0)
-    assert (on(**{**same, **changed}).scores - on(**same).scores).abs().max() > 1e-4
+    torch.testing.assert_close(voted(off, **{**same, **changed}).scores, voted(off, **same).scores, atol=1e-9, rtol=0)
+    assert (voted(on, **{**same, **changed}).scores - voted(on, **same).scores).abs().max() > 1e-4
 
 
 def test_inputs_are_dropped_at_random_while_training_only(views, points):
     field = small_field(voting=VotingOptions(drop=0.5))
-    plain = field(points, views).scores
-    assert torch.equal(field(points, views).scores, plain)
+    plain = voted(field, points, views).scores
+    assert torch.equal(voted(field, points, views).scores, plain)
     field.train()
-    assert len({float(field(points, views).scores.sum().detach()) for _ in range(20)}) > 3
+    assert len({float(voted(field, points, views).scores.sum().detach()) for _ in range(20)}) > 3
 
 
 def test_votes_on_logits_are_a_geometric_mean():
@@ -223,27 +225,43 @@ def test_extreme_scores_do_not_overflow():
 
 def test_visibility_can_be_left_out_for_the_ablation(views, points):
     visible = visibility(views, points)
-    without = small_field(visibility=False)(points, views, None, visible)
+    without = voted(small_field(), points, views)
     assert torch.equal(without.seen, views.project(points).inside)
-    assert not torch.equal(without.probabilities, small_field()(points, views, None, visible).probabilities)
+    assert not torch.equal(without.probabilities, voted(small_field(), points, views, None, visible).probabilities)
 
 
 def test_predicting_directly_reads_features_and_never_votes(views, points):
-    field = small_field(outcome="direct", classes=7)
-    found = field(points, views, encoding_of(field, views, points))
+    field = small_field(direct_classes=7)
+    found = voted(field, points, views, encoding_of(field, views, points), outcome="direct")
     assert found.probabilities.shape == (len(points), 7) and found.scores is None
     seen = found.seen.any(0)
     torch.testing.assert_close(found.probabilities.sum(1), seen.double())
     blind = replace(views, probabilities=torch.zeros_like(views.probabilities))
-    assert torch.equal(field(points, blind, encoding_of(field, views, points)).probabilities, found.probabilities)
+    again = voted(field, points, blind, encoding_of(field, views, points), outcome="direct")
+    assert torch.equal(again.probabilities, found.probabilities)
+    assert found.total.tolist() == found.seen.sum(0).tolist()
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"outcome": "votes"}, {"weighting": "best"}, {"outcome": "direct"}, {"classes": 5}, {"vote_level": 3}]
-)
-def test_variants_that_do_not_exist_are_refused_by_name(wrong):
-    with pytest.raises(ValueError, match=str(next(iter(wrong.values()))).replace("direct", "classes is 0")):
-        FieldOptions(**wrong)
+def test_variants_that_do_not_exist_are_refused_by_name(views, points):
+    for name, value in (("outcome", "votes"), ("weighting", "best")):
+        with pytest.raises(ValueError, match=f"{name} is '{value}', expected one of"):
+            voted(small_field(), points, views, **{name: value})
+    for outcome in ("direct", "logits"):
+        with pytest.raises(ValueError, match="without the heads of the ablation"):
+            voted(small_field(), points, views, outcome=outcome)
+    for wrong in ({"direct_classes": -1}, {"vote_level": 3}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
+            FieldOptions(**wrong)
+
+
+def test_votes_on_logits_have_a_network_of_their_own(views, points):
+    field = small_field(direct_classes=4)
+    randomised(field.logit_voting, seed=9)
+    found = voted(field, points, views, outcome="logits")
+    assert not torch.equal(found.scores, voted(field, points, views).scores)
+    place = views.project(points)
+    expected = soft_vote_on_logits(views.sample_probabilities(place.pixels), found.scores, found.seen)
+    assert torch.equal(found.probabilities, expected)
 
 
 def test_statistics_are_those_of_the_reference_and_ignore_order_and_number_of_classes():
@@ -285,7 +303,7 @@ def test_mixed_precision_is_close_and_learns(points, way):
         encoding = field.volume(
             seen, Lattice.world(points), box_cells((-4, -4, -4), (8, 8, 8)), lambda c, d: c[:, 0] > 0
         )
-        found = (field if way == "window" else field.stream)(points, seen, encoding)
+        found = (voted if way == "window" else streamed)(field, points, seen, encoding)
         return found, PredictedSurface(field.volume, encoding)(points)
 
     exact, distance = run()

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from field_scene import random_points, random_views, randomised
+from field_scene import random_points, random_views, randomised, voted
 
 pytest.importorskip("safetensors", reason="weights are kept as safetensors")
 
 from safetensors.torch import load_file, save_file
 
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.spatial_voting import SpatialOptions
 from gnesf_model.field.voting import VotingOptions
 from gnesf_model.field.weights import load_field, save_field
 
@@ -27,15 +28,14 @@ def test_a_field_comes_back_in_half_precision(tmp_path):
     assert loaded.options == field.options and not loaded.training
     views, points = random_views(dtype=torch.float32), random_points(dtype=torch.float32)
     with torch.no_grad():
-        a, b = field.eval()(points, views), loaded(points, views)
+        a, b = voted(field.eval(), points, views), voted(loaded, points, views)
     torch.testing.assert_close(b.scores, a.scores, atol=0.02, rtol=0)
     assert (tmp_path / "field.safetensors").stat().st_size < 2.2 * sum(p.numel() for p in field.parameters()) + 20_000
 
 
-def test_all_variants_come_back(tmp_path):
-    for number, changes in enumerate(
-        ({"weighting": "uniform"}, {"outcome": "direct", "classes": 7}, {"vote_level": 2})
-    ):
+def test_all_options_come_back(tmp_path):
+    spatial = SpatialOptions(radius_m=0.2, hidden=8)
+    for number, changes in enumerate(({"spatial": spatial}, {"direct_classes": 7}, {"vote_level": 2})):
         options = replace(SMALL, **changes)
         save_field(NeuralSemanticField(options), tmp_path / f"{number}.safetensors")
         assert load_field(tmp_path / f"{number}.safetensors").options == options
@@ -57,7 +57,13 @@ def test_other_files_are_refused_by_name(tmp_path):
     save_file({**weights, "voting.last.bias": torch.zeros(5)}, str(path), metadata={"gnesf_field": json.dumps(header)})
     with pytest.raises(ValueError, match=r"voting\.last\.bias with shape \[5\], expected \[1\]"):
         load_field(path)
-    for wrong in ({"widths": [4, 8, 8, 10**9]}, {"weighting": "best"}, {"other": 1}, {"features": None}):
+    for wrong in (
+        {"widths": [4, 8, 8, 10**9]},
+        {"spatial": {"radius_m": -1}},
+        {"spatial": {"hidden": 10**9}},
+        {"other": 1},
+        {"features": None},
+    ):
         save_file(weights, str(path), metadata={"gnesf_field": json.dumps({**header, **wrong})})
         with pytest.raises(ValueError, match="options that this version does not know"):
             load_field(path)

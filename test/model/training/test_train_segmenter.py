@@ -33,7 +33,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    train_segmenter(TINY, out, images=images, device="cpu")
+    train_segmenter(TINY, out, rendered=images, device="cpu")
     return out
 
 
@@ -78,14 +78,14 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     with monkeypatch.context() as patch:
         patch.setattr(PassSampler, "__iter__", unplugged)
         with pytest.raises(RuntimeError, match="the power went"):
-            train_segmenter(TINY, tmp_path, images=images, device="cpu")
+            train_segmenter(TINY, tmp_path, rendered=images, device="cpu")
     assert not (tmp_path / "segmenter").exists()
     with pytest.raises(ValueError, match="--resume"):
-        train_segmenter(TINY, tmp_path, images=images, device="cpu")
+        train_segmenter(TINY, tmp_path, rendered=images, device="cpu")
     with pytest.raises(ValueError, match=r"learning_rate 0\.001 \(now 0\.002\)"):
         other = TINY.with_changes(learning_rate=2e-3)
-        train_segmenter(other, tmp_path, images=images, device="cpu", resume=True)
-    train_segmenter(TINY, tmp_path, images=images, device="cpu", resume=True)
+        train_segmenter(other, tmp_path, rendered=images, device="cpu", resume=True)
+    train_segmenter(TINY, tmp_path, rendered=images, device="cpu", resume=True)
     expected = weights(trained)
     for name, tensor in weights(tmp_path).items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)  # sums in another order
@@ -94,7 +94,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
 def test_a_finished_training_exports_the_same_averaged_weights_again(trained: Path, images: Path) -> None:
     before = weights(trained)
     shutil.rmtree(trained / "segmenter")
-    train_segmenter(TINY, trained, images=images, device="cpu", resume=True)
+    train_segmenter(TINY, trained, rendered=images, device="cpu", resume=True)
     again = weights(trained)
     assert all(torch.equal(tensor, before[name]) for name, tensor in again.items())
     stored = torch.load(trained / CHECKPOINTS / "last.ckpt", weights_only=True)

@@ -1,0 +1,145 @@
+"""The class of each voxel at the surface, after the votes of its neighbours (beyond the paper)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+
+from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch, find_neighbours
+from gnesf_model.field.surfaces import MeasuredSurface, surface_normals
+from gnesf_model.volume.block_grid import BlockGrid
+from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours
+from gnesf_model.volume.surface import surface_points
+from gnesf_model.volume.votes import VoteTable, strongest
+
+_REGION_BLOCKS = 16
+"""Regions of this many blocks along each axis are worked on at a time: scratch memory does not grow with the map."""
+
+
+class SurfaceClasses:
+    """Labels of rows of the vote table; those at the surface take their neighbours' votes.
+
+    A function of the map alone: what is kept is what would be found anew. Only what lies around changed blocks is
+    computed again, and only when somebody asks.
+
+    Args:
+        grid, votes: give the map as it is now.
+        spatial: how neighbours vote; None: they do not.
+        truncation_m: distance that a tsdf of 1 stands for.
+        min_weight: voxels measured less often are no surface.
+    """
+
+    def __init__(
+        self,
+        grid: Callable[[], BlockGrid],
+        votes: Callable[[], VoteTable],
+        spatial: SpatialVoting | None,
+        truncation_m: float,
+        min_weight: float,
+    ) -> None:
+        self._grid, self._votes, self._spatial = grid, votes, spatial
+        self._truncation_m, self._min_weight = truncation_m, min_weight
+        self._changes = BlockChanges(grid)
+        self._forget()
+
+    @property
+    def min_weight(self) -> float:
+        """As above; another one makes every label void."""
+        return self._min_weight
+
+    @min_weight.setter
+    def min_weight(self, value: float) -> None:
+        if value != self._min_weight:
+            self._min_weight = value
+            self._changes.all()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that is reserved now."""
+        return sum(t.numel() * t.element_size() for t in (self._label, self._share))
+
+    def changed(self, slots: torch.Tensor) -> torch.Tensor:
+        """Take note of blocks (N,) that changed; gives all those (M,) whose labels may be others now."""
+        self._changes.add(slots)
+        return slots if self._spatial is None else self._around(slots)
+
+    def labels(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Class (M,) uint8 and confidence (M,) float32 of rows (M,) of the vote table, as `VoteTable.labels`."""
+        label, share = self._votes().labels(rows)
+        if self._spatial is None:
+            return label, share
+        self._refresh()
+        # Rows that are not at the surface have no neighbours there; -1 is no row.
+        known = (rows >= 0) & (rows < len(self._share))
+        there = rows.clamp(0, max(len(self._share) - 1, 0))
+        if len(self._share):
+            known &= self._share[there] >= 0
+            label = torch.where(known, self._label[there], label)
+            share = torch.where(known, self._share[there], share)
+        return label, share
+
+    def _forget(self) -> None:
+        device = self._grid().device
+        self._label = torch.zeros(0, dtype=torch.uint8, device=device)
+        self._share = torch.zeros(0, device=device)  # -1: not at the surface
+
+    def _refresh(self) -> None:
+        slots, whole = self._changes.take()
+        if whole:
+            self._forget()
+        else:
+            slots = self._around(slots)
+        missing = self._votes().count - len(self._share)
+        if missing > 0:
+            room = max(missing, len(self._share) // 2)
+            self._label = torch.cat([self._label, self._label.new_zeros(room)])
+            self._share = torch.cat([self._share, self._share.new_full((room,), -1.0)])
+        if len(slots):
+            region = torch.div(self._grid().coords[slots].long(), _REGION_BLOCKS, rounding_mode="floor")
+            _, place = torch.unique(region, dim=0, return_inverse=True)
+            for number in range(int(place.max()) + 1):
+                self._refresh_region(slots[place == number])
+
+    def _refresh_region(self, slots: torch.Tensor) -> None:
+        """Compute the labels of some blocks anew."""
+        grid, votes = self._grid(), self._votes()
+        owned = grid.voxels["row"][slots]
+        owned = owned[owned >= 0].long()
+        self._share[owned] = -1.0
+        # A row's point is the mean of its crossings, some of which belong to the blocks below.
+        near = with_lower_neighbours(grid, self._around(slots))
+        surface = surface_points(grid, near, self._min_weight)
+        voted = surface.rows >= 0
+        rows, place = surface.rows[voted].unique(return_inverse=True)
+        if len(rows) == 0:
+            return
+        points = surface.points.new_zeros(len(rows), 3).index_add_(0, place, surface.points[voted])
+        points /= place.bincount()[:, None]
+        patch = SurfacePatch(
+            points,
+            surface_normals(MeasuredSurface(grid, self._truncation_m, self._min_weight), points),
+            votes.color(rows).float() / 255,
+        )
+        options = self._spatial.options
+        neighbours = find_neighbours(points, options.radius_m, options.neighbours)
+        found = self._spatial(patch, votes.distribution(rows), neighbours, votes.total(rows))
+        label, share = strongest(found)
+        wanted = torch.zeros(len(self._share), dtype=torch.bool, device=rows.device)
+        wanted[owned] = True
+        wanted = wanted[rows]
+        self._label[rows[wanted]], self._share[rows[wanted]] = label[wanted], share[wanted]
+
+    def _around(self, slots: torch.Tensor) -> torch.Tensor:
+        """Rows of blocks (N,) and of those that votes reach from them."""
+        grid, options = self._grid(), self._spatial.options
+        steps = math.ceil(options.rounds * options.radius_m / grid.block_size_m)
+        coords = grid.coords[slots].long()
+        found = [slots]
+        for step in itertools.product(range(-steps, steps + 1), repeat=3):
+            if any(step):
+                found.append(grid.find(coords + torch.tensor(step, device=grid.device)))
+        every = torch.cat(found)
+        return every[every >= 0].unique()
