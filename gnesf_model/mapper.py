@@ -168,9 +168,7 @@ class SemanticMapper:
             max_rows=self.grid.max_blocks * _VOTING_VOXELS_PER_BLOCK,
             device=self.device,
         )
-        self.classes = SurfaceClasses(
-            lambda: self.grid, lambda: self.votes, spatial, self.truncation_m, volume.min_weight
-        )
+        self.classes = SurfaceClasses(lambda: self.grid, lambda: self.votes, spatial, volume.min_weight)
         moving = torch.from_numpy(segmenter.labels.of_kind("dynamic")).to(self.device)
         self._moving = moving if bool(moving.any()) else None
         self.keyframes = KeyframeWindow(config.keyframes)

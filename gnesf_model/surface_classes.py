@@ -9,14 +9,15 @@ from collections.abc import Callable
 import torch
 
 from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch, find_neighbours
-from gnesf_model.field.surfaces import MeasuredSurface, surface_normals
 from gnesf_model.volume.block_grid import BlockGrid
 from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours
-from gnesf_model.volume.surface import surface_points
+from gnesf_model.volume.surface import surface_points, voxel_normals
 from gnesf_model.volume.votes import VoteTable, strongest
 
+_BLOCKS_AT_ONCE = 4096
 _REGION_BLOCKS = 16
-"""Regions of this many blocks along each axis are worked on at a time: scratch memory does not grow with the map."""
+"""More blocks than the first are worked on in regions of the second along each axis: scratch memory does not grow with
+the map."""
 
 
 class SurfaceClasses:
@@ -28,7 +29,6 @@ class SurfaceClasses:
     Args:
         grid, votes: give the map as it is now.
         spatial: how neighbours vote; None: they do not.
-        truncation_m: distance that a tsdf of 1 stands for.
         min_weight: voxels measured less often are no surface.
     """
 
@@ -37,11 +37,10 @@ class SurfaceClasses:
         grid: Callable[[], BlockGrid],
         votes: Callable[[], VoteTable],
         spatial: SpatialVoting | None,
-        truncation_m: float,
         min_weight: float,
     ) -> None:
         self._grid, self._votes, self._spatial = grid, votes, spatial
-        self._truncation_m, self._min_weight = truncation_m, min_weight
+        self._min_weight = min_weight
         self._changes = BlockChanges(grid)
         self._forget()
 
@@ -97,7 +96,9 @@ class SurfaceClasses:
             room = max(missing, len(self._share) // 2)
             self._label = torch.cat([self._label, self._label.new_zeros(room)])
             self._share = torch.cat([self._share, self._share.new_full((room,), -1.0)])
-        if len(slots):
+        if len(slots) <= _BLOCKS_AT_ONCE:
+            self._refresh_region(slots)
+        else:
             region = torch.div(self._grid().coords[slots].long(), _REGION_BLOCKS, rounding_mode="floor")
             _, place = torch.unique(region, dim=0, return_inverse=True)
             for number in range(int(place.max()) + 1):
@@ -118,11 +119,7 @@ class SurfaceClasses:
             return
         points = surface.points.new_zeros(len(rows), 3).index_add_(0, place, surface.points[voted])
         points /= place.bincount()[:, None]
-        patch = SurfacePatch(
-            points,
-            surface_normals(MeasuredSurface(grid, self._truncation_m, self._min_weight), points),
-            votes.color(rows).float() / 255,
-        )
+        patch = SurfacePatch(points, voxel_normals(grid, points), votes.color(rows).float() / 255)
         options = self._spatial.options
         neighbours = find_neighbours(points, options.radius_m, options.neighbours)
         found = self._spatial(patch, votes.distribution(rows), neighbours, votes.total(rows))

@@ -37,19 +37,28 @@ def decision_loss(
     class_weights: torch.Tensor | None = None,
     sharpness: float = 4.0,
 ) -> torch.Tensor:
-    """Eq. 6 of distributions raised to a power: what counts is which class is the strongest, as the map shows it.
+    """1 - p(true class) of distributions raised to a power: a smooth share of the points whose label is wrong.
 
-    Weights of votes that raise the probability of the true class where it has lost anyway lower eq. 6, and mend no
-    label. What no view names competes like a class.
+    The map shows the strongest class. Votes that raise the probability of the true class where it has lost anyway
+    lower eq. 6, and mend no label; here such points pull no weight, nor do those that are right anyway. (The paper's
+    released code, too, trains with 1 - p, without the power.)
 
     Args:
-        probabilities: (R, C) s(x), sums at most 1.
+        probabilities: (R, C) s(x), sums at most 1; what no view names competes like a class.
         labels, class_weights: as for `rendered_cross_entropy`.
         sharpness: the power.
     """
+    known = labels < probabilities.shape[1]
+    rows, true = known.nonzero()[:, 0], labels[known]
+    if len(rows) == 0:
+        return probabilities.sum() * 0.0
     rest = (1 - probabilities.sum(1, keepdim=True)).clamp_min(0)
-    power = torch.cat([probabilities, rest], dim=1).clamp_min(_LEAST).pow(sharpness)
-    return rendered_cross_entropy((power / power.sum(1, keepdim=True))[:, :-1], labels, class_weights)
+    power = torch.cat([probabilities, rest], dim=1)[rows].clamp_min(_LEAST).pow(sharpness)
+    wrong = 1 - power.gather(1, true[:, None])[:, 0] / power.sum(1)
+    if class_weights is None:
+        return wrong.mean()
+    weight = class_weights[true]
+    return (wrong * weight).sum() / weight.sum().clamp_min(1e-9)
 
 
 def occupancy_loss(logits: torch.Tensor, occupied: torch.Tensor) -> torch.Tensor:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 
-import cv2
 import numpy as np
 import torch
 
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import NeuralSemanticField, next_score
 from gnesf_model.field.moment_table import MomentTable
+from gnesf_model.field.shrunk import shrunk
 from gnesf_model.field.viewpoints import repeats_of
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.volume_memory import VolumeMemory
-from gnesf_model.frame import Camera, Frame
+from gnesf_model.frame import Frame
 from gnesf_model.fusion import ViewSamples
-from gnesf_model.geometry import invert
+from gnesf_model.segment.segmenter import grid_size
 
 _POSES_REMEMBERED = 256
 
@@ -88,29 +88,8 @@ class LearnedFusion:
 
     def _view(self, frame: Frame) -> SourceViews:
         """The frame with its features, at the encoder's resolution; its classes were sampled by the mapper."""
-        camera = scaled(frame.camera, self.image_side_px)
-        rgb, depth = frame.rgb, frame.depth
-        if camera != frame.camera:
-            size = (camera.width, camera.height)
-            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-            depth = None if depth is None else cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
-        maps = self.field.encoder(image_tensor(rgb, self.device)[None])
-        return SourceViews(
-            size=(camera.width, camera.height),
-            intrinsics=torch.tensor([[camera.fx, camera.fy, camera.cx, camera.cy]], device=self.device),
-            cam_T_world=torch.from_numpy(invert(frame.world_T_cam)).float()[None].to(self.device),
-            probabilities=maps[0].new_zeros(1, *maps[0].shape[2:], 0),
-            features=tuple(map_.permute(0, 2, 3, 1).contiguous() for map_ in maps),
-            depth=None if depth is None else torch.from_numpy(np.ascontiguousarray(depth))[None].to(self.device),
-        )
-
-
-def scaled(camera: Camera, side_px: int) -> Camera:
-    """The camera of an image made smaller so that its longer side has at most `side_px` pixels; 0 leaves it."""
-    longer = max(camera.width, camera.height)
-    if side_px <= 0 or longer <= side_px:
-        return camera
-    width, height = (max(1, round(n * side_px / longer)) for n in (camera.width, camera.height))
-    sx, sy = width / camera.width, height / camera.height
-    cx, cy = (camera.cx + 0.5) * sx - 0.5, (camera.cy + 0.5) * sy - 0.5
-    return Camera(width, height, camera.fx * sx, camera.fy * sy, cx, cy)
+        small = shrunk(frame, self.image_side_px)
+        nothing = torch.zeros(1, 0, *grid_size(*small.rgb.shape[:2]), device=self.device)
+        depth = None if small.depth is None else torch.from_numpy(small.depth)[None].to(self.device)
+        image = image_tensor(small.rgb, self.device)[None]
+        return self.field.observe([small.camera], [small.world_T_cam], image, nothing, depth)

@@ -228,7 +228,7 @@ def _loss(head: str, probabilities: torch.Tensor, labels: torch.Tensor) -> torch
     likelihood = rendered_cross_entropy(probabilities, labels, weights)
     if head == "direct":
         return likelihood
-    return decision_loss(probabilities, labels, weights) + 0.3 * likelihood
+    return 4 * decision_loss(probabilities, labels, weights) + 0.2 * likelihood
 
 
 def _named(probabilities: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ class FieldRecipe:
     rooms: int = 240
     views: int = 28
     validation_rooms: int = 24
-    epochs: int = 14
+    epochs: int = 13
     rooms_per_step: int = 2
     width: int = 160
     height: int = 120

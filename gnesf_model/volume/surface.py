@@ -149,6 +149,34 @@ def at_surface(grid: BlockGrid, slots: torch.Tensor) -> torch.Tensor:
     return flags.view(len(slots), VOXELS)
 
 
+def voxel_normals(grid: BlockGrid, points: torch.Tensor) -> torch.Tensor:
+    """Unit normals (N, 3) float32, out of the surface, at points (N, 3): central differences of the voxels they lie in.
+
+    Where a neighbour was not measured, the difference is that to the other side; zero along axes where both were not.
+    """
+    voxel = (points.double() / grid.voxel_size_m).floor().long()
+    here = _tsdf_at(grid, voxel)
+    slopes = []
+    for axis in range(3):
+        step = torch.zeros(3, dtype=torch.int64, device=points.device)
+        step[axis] = 1
+        ahead, behind = _tsdf_at(grid, voxel + step), _tsdf_at(grid, voxel - step)
+        slope = torch.where(ahead.isnan(), here, ahead) - torch.where(behind.isnan(), here, behind)
+        both = ~ahead.isnan() & ~behind.isnan()
+        slopes.append((slope / torch.where(both, 2.0, 1.0)).nan_to_num())
+    return torch.nn.functional.normalize(torch.stack(slopes, dim=1), dim=1)
+
+
+def _tsdf_at(grid: BlockGrid, voxels: torch.Tensor) -> torch.Tensor:
+    """tsdf (N,) of voxels (N, 3) int64, NaN where it was not measured."""
+    slot, within = grid.find(voxels >> 3), voxels & (SIDE_VOX - 1)
+    column, there = (within[:, 0] * SIDE_VOX + within[:, 1]) * SIDE_VOX + within[:, 2], slot.clamp_min(0)
+    if grid.count == 0:
+        return torch.full((len(voxels),), torch.nan, device=grid.device)
+    known = (slot >= 0) & (grid.voxels["weight"][there, column] > 0)
+    return torch.where(known, grid.voxels["tsdf"][there, column], torch.nan)
+
+
 def _known(grid: BlockGrid, slots: torch.Tensor, min_weight: float) -> torch.Tensor:
     """tsdf (N, 512), NaN where it was not measured, or less often than `min_weight`."""
     weight = grid.voxels["weight"][slots]

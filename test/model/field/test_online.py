@@ -11,7 +11,8 @@ from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
 from gnesf_model.field.moment_table import MomentTable
 from gnesf_model.field.moments import Moments, masked_moments
-from gnesf_model.field.online import LearnedFusion, scaled
+from gnesf_model.field.online import LearnedFusion
+from gnesf_model.field.shrunk import scaled
 from gnesf_model.field.volume_memory import VolumeMemory
 from gnesf_model.field.voting import VotingOptions
 from gnesf_model.frame import Camera, Frame

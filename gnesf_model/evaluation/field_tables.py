@@ -1,0 +1,246 @@
+"""The tables of the paper on procedural rooms, and the comparison of fusing methods on any labelled recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.data.source import FrameSource
+from gnesf_model.evaluation.ground_truth import GroundTruth
+from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
+from gnesf_model.evaluation.mapping_run import PIXEL_STRIDE, REACH_VOX
+from gnesf_model.evaluation.novel_views import VARIANTS, observed, variant_labels
+from gnesf_model.evaluation.unit_scores import UnitScores
+from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE, MethodLabels, VotesSideBySide, methods_of
+from gnesf_model.field.model import NeuralSemanticField
+from gnesf_model.frame import Frame, FrameDropped
+from gnesf_model.geometry import pixel_rays
+from gnesf_model.labels import UNKNOWN
+from gnesf_model.mapper import SemanticMapper
+from gnesf_model.segment.pixels import pixel_labels
+from gnesf_model.segment.segmenter import Segmentation, Segmenter
+
+FRAMES, STRIDE_TICKS, HELD_OUT = 60, 6, 10
+"""Of a room: frames, ticks of 1/30 s between them, and every how many-th is a new view that the map never gets."""
+RAY_STRIDE = 4
+"""New views are compared at every fourth row and column."""
+CUBE_M, SPAN_FRAMES = 0.5, 10
+"""One recording is resampled in cubes of space and spans of time: neighbouring points and frames err together."""
+
+TRUE_IMAGE, RENDERED_IMAGE = "segmenter on the true image", "segmenter on the rendered image"
+
+
+@dataclass
+class FieldTables:
+    """Scores of the rooms so far.
+
+    Attributes:
+        novel: table 1, labels of new views.
+        surface: table 2, labels of the surface, measured geometry ("with mesh").
+        other_looks: table 3, as `surface` in rooms whose materials belong to other classes.
+        ablation: table 4, labels of new views from the views around them.
+        psnr: of the rendered images, dB.
+    """
+
+    novel: UnitScores
+    surface: UnitScores
+    other_looks: UnitScores
+    ablation: UnitScores
+    psnr: list[float] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """table1 .. table4: method -> scores; differences are to plain averaging, in table 1 to the true image."""
+        return {
+            "table1": self.novel.to_json(TRUE_IMAGE),
+            "table2": self.surface.to_json(AVERAGED),
+            "table3": self.other_looks.to_json(AVERAGED),
+            "table4": self.ablation.to_json("votes on probabilities"),
+            "rendered_image_psnr_db": float(np.mean(self.psnr)) if self.psnr else None,
+        }
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    labels: MethodLabels
+    mapper: SemanticMapper
+    truth: PointCollector
+    frames: list[Frame]
+    said: list[Segmentation]
+    held_out: list[Frame]
+
+
+def room_tables(
+    segmenter: Segmenter,
+    trained: NeuralSemanticField,
+    seeds: Sequence[int],
+    *,
+    config: Config,
+    size: tuple[int, int] = (320, 240),
+    full: bool = False,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> FieldTables:
+    """Tables 1 to 4 on rooms.
+
+    Args:
+        segmenter: in ScanNet's 20 classes.
+        trained: the field.
+        seeds: of the rooms.
+        config: of the mapper.
+        size: of the images.
+        full: compare new views at every pixel.
+        progress: wraps the seeds, e.g. ``tqdm``.
+    """
+    tables = FieldTables(*(UnitScores(segmenter.labels) for _ in range(4)))
+    for seed in progress(seeds):
+        for looks, surface in (("natural", tables.surface), ("permuted", tables.other_looks)):
+            source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS, looks=looks)
+            mapped = _map(source, segmenter, trained, config, held_out=HELD_OUT)
+            points, truth = mapped.truth.points()
+            _score_surface(mapped, surface, points, truth, np.full(len(truth), seed))
+            if looks == "natural":
+                _score_new_views(tables, seed, mapped, segmenter, trained, config, 1 if full else RAY_STRIDE)
+    return tables
+
+
+def recording_table(
+    source: FrameSource,
+    segmenter: Segmenter,
+    trained: NeuralSemanticField,
+    *,
+    config: Config,
+    points: tuple[np.ndarray, np.ndarray] | None = None,
+    progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
+    leave_out: Sequence[str] = (),
+) -> dict[str, Any]:
+    """How the methods do on one labelled recording: `2d` (its images) and `3d` (its surface), method -> scores.
+
+    Args:
+        points: ground truth points (N, 3) and labels (N,) for 3D instead of the labelled pixels.
+        leave_out: classes that the means are also given without.
+    """
+    mapped = _map(source, segmenter, trained, config, progress=progress)
+    surface, images = UnitScores(segmenter.labels), UnitScores(segmenter.labels)
+    xyz, truth = points if points is not None else mapped.truth.points()
+    cubes = np.unique(np.floor(xyz / CUBE_M).astype(np.int64), axis=0, return_inverse=True)[1].reshape(-1)
+    _score_surface(mapped, surface, xyz, truth, cubes)
+    for number, (frame, said) in enumerate(zip(mapped.frames, mapped.said)):
+        if frame.labels is None:
+            continue
+        wanted, unit = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE], number // SPAN_FRAMES
+        _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
+        alone = pixel_labels(said, *frame.labels.shape)[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+        for method, found in {"per frame": alone, **labels}.items():
+            images.add(unit, method, wanted, found)
+    return {
+        "2d": images.to_json(AVERAGED, leave_out),
+        "3d": surface.to_json(AVERAGED, leave_out),
+        "keyframes": mapped.mapper.keyframes.count,
+        "units": {"3d": f"cubes of {CUBE_M} m", "2d": f"spans of {SPAN_FRAMES} frames"},
+    }
+
+
+def _map(
+    source: FrameSource,
+    segmenter: Segmenter,
+    trained: NeuralSemanticField,
+    config: Config,
+    held_out: int = 0,
+    progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
+) -> _Mapped:
+    """All frames but the held-out ones through a mapper that votes in every way."""
+    remembered = _Remembered(segmenter)
+    device = next(trained.parameters()).device
+    votes = VotesSideBySide(
+        trained,
+        len(segmenter.labels),
+        max_votes=config.semantics.max_votes,
+        image_side_px=config.semantics.field_side_px,
+        device=device,
+    )
+    mapper = SemanticMapper(config, remembered, votes)
+    to_map = GroundTruth(source.label_space, mapper.labels)
+    truth = PointCollector(mapper.grid.voxel_size_m)
+    frames, said, unseen = [], [], []
+    for number, frame in enumerate(map(to_map, progress(source))):
+        if frame.labels is not None:
+            truth.add(frame)
+        if held_out and number % held_out == held_out // 2:
+            unseen.append(frame)
+            continue
+        try:
+            mapper.integrate(frame)
+        except FrameDropped:
+            continue
+        frames.append(frame)
+        said.append(remembered.last)
+    return _Mapped(MethodLabels(mapper, votes, methods_of(trained)), mapper, truth, frames, said, unseen)
+
+
+class _Remembered:
+    """A segmenter whose last answer can be asked for again."""
+
+    def __init__(self, inner: Segmenter) -> None:
+        self.inner, self.labels = inner, inner.labels
+
+    def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
+        self.last = self.inner(rgb, stamp_ns)
+        return self.last
+
+
+def _score_surface(
+    mapped: _Mapped, scores: UnitScores, points: np.ndarray, truth: np.ndarray, units: np.ndarray
+) -> None:
+    surface, labels = mapped.labels.surface()
+    reach = REACH_VOX * mapped.mapper.grid.voxel_size_m
+    for method, found in labels.items():
+        scores.add_split(units, method, truth, nearest_labels(points, surface, found, reach))
+
+
+def _score_new_views(
+    tables: FieldTables,
+    seed: int,
+    mapped: _Mapped,
+    segmenter: Segmenter,
+    trained: NeuralSemanticField,
+    config: Config,
+    stride: int,
+) -> None:
+    views = observed(trained, mapped.frames, mapped.said, config.semantics.field_side_px)
+    poses = np.stack([frame.world_T_cam for frame in mapped.frames])
+    for frame in mapped.held_out:
+        depth, colors, labels = mapped.labels.view(frame.camera, frame.world_T_cam)
+        seen = depth > 0
+        if not seen.any():
+            continue
+        error = np.square(colors[seen].astype(np.float32) - frame.rgb[seen]).mean()
+        tables.psnr.append(float(10 * np.log10(255**2 / max(error, 1e-6))))
+        shape, every = frame.labels.shape, (slice(stride // 2, None, stride),) * 2
+        wanted = frame.labels[every]
+        novel = {
+            f"field ({WHOLE})": labels[WHOLE],
+            "field (voted)": labels["voted"],
+            "averaged in 3D": labels[AVERAGED],
+            TRUE_IMAGE: pixel_labels(segmenter(frame.rgb), *shape),
+            RENDERED_IMAGE: pixel_labels(segmenter(np.where(seen[..., None], colors, 0)), *shape),
+        }
+        for method, found in novel.items():
+            tables.novel.add(seed, method, wanted, found[every])
+        there = seen[every]
+        pose = torch.from_numpy(frame.world_T_cam).float()
+        rays = pixel_rays(frame.camera, "cpu")[every][there] * torch.from_numpy(depth[every][there])[:, None]
+        points = rays @ pose[:3, :3].T + pose[:3, 3]
+        found = variant_labels(trained, views, poses, frame.world_T_cam, points)
+        for method, values in found.items():
+            image = np.full(there.shape, UNKNOWN, np.uint8)
+            image[there] = values
+            tables.ablation.add(seed, method, wanted, image)
+            if method == next(iter(VARIANTS)):
+                tables.novel.add(seed, method, wanted, image)
+        tables.ablation.add(seed, "all views so far", wanted, labels["voted"][every])
+        tables.ablation.add(seed, f"all views so far, {WHOLE}", wanted, labels[WHOLE][every])

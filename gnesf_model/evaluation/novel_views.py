@@ -1,0 +1,70 @@
+"""Points that a new view shows, classified from the source views around it: the paper's way, and its ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gnesf_model.field.cells import Lattice
+from gnesf_model.field.image_encoder import image_tensor
+from gnesf_model.field.model import NeuralSemanticField, PointVotes
+from gnesf_model.field.shrunk import shrunk
+from gnesf_model.field.viewpoints import nearest_views
+from gnesf_model.field.views import SourceViews
+from gnesf_model.field.visibility import visible_in_depth
+from gnesf_model.frame import Frame
+from gnesf_model.segment.segmenter import Segmentation, grid_size
+from gnesf_model.volume.votes import strongest
+
+SOURCES = 12
+"""Views that vote, the nearest ones: as many as the paper's released code evaluates with."""
+_TOLERANCE_M = 0.05
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "predict directly": {"outcome": "direct"},
+    "votes on logits": {"outcome": "logits"},
+    "votes on probabilities": {},
+    "averaged": {"weighting": "uniform"},
+    "nearer counts more": {"weighting": "distance"},
+}
+"""Name -> arguments of `NeuralSemanticField.vote`; each of them with visibility."""
+NO_VISIBILITY = "votes on probabilities, no visibility"
+
+
+def observed(
+    field: NeuralSemanticField, frames: Sequence[Frame], said: Sequence[Segmentation], side_px: int
+) -> SourceViews:
+    """Frames with depth, and what a segmenter says of them, as source views of that size."""
+    small = [shrunk(frame, side_px) for frame in frames]
+    grid = grid_size(small[0].camera.height, small[0].camera.width)
+    maps = [F.interpolate(s.probabilities[None].float().cpu(), grid, mode="area")[0] for s in said]
+    device = next(field.parameters()).device
+    return field.observe(
+        [f.camera for f in small],
+        [f.world_T_cam for f in small],
+        torch.stack([image_tensor(f.rgb, device) for f in small]),
+        torch.stack(maps).to(device),
+        torch.stack([torch.from_numpy(f.depth) for f in small]).to(device),
+    )
+
+
+@torch.inference_mode()
+def variant_labels(
+    field: NeuralSemanticField, views: SourceViews, poses: np.ndarray, world_T_cam: np.ndarray, points: torch.Tensor
+) -> dict[str, np.ndarray]:
+    """Labels (K,) uint8 of points (K, 3), by variant, from the `SOURCES` views nearest to a viewpoint.
+
+    Args:
+        views: all source views; poses: theirs, (N, 4, 4).
+        world_T_cam: (4, 4) of the viewpoint.
+    """
+    near = views.select(nearest_views(world_T_cam, poses, SOURCES).tolist())
+    encoding = field.volume.around(near, Lattice.world(points), points, field.options.vote_level + 1)
+    visible = visible_in_depth(near, near.project(points), _TOLERANCE_M)
+    found = field.look(points, near, encoding, visible)
+    votes: dict[str, PointVotes] = {name: field.vote(found, **variant) for name, variant in VARIANTS.items()}
+    votes[NO_VISIBILITY] = field.vote(field.look(points, near, encoding))
+    return {name: strongest(vote.probabilities)[0].cpu().numpy() for name, vote in votes.items()}

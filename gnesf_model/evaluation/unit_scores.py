@@ -1,0 +1,98 @@
+"""Several methods on the same units (rooms, or pieces of one): scores, and how surely they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gnesf_model.evaluation.confusion import Confusion
+from gnesf_model.labels import LabelSpace
+
+RESAMPLES = 1000
+
+
+class UnitScores:
+    """Confusions of methods over units that were drawn independently, or nearly so.
+
+    Args:
+        labels: label space of all.
+    """
+
+    def __init__(self, labels: LabelSpace) -> None:
+        self.labels = labels
+        self._units: dict[str, dict[object, Confusion]] = {}
+
+    def add(self, unit: object, method: str, truth: np.ndarray, found: np.ndarray) -> None:
+        """Count pairs (see `Confusion.add`) of one unit."""
+        units = self._units.setdefault(method, {})
+        units.setdefault(unit, Confusion(self.labels)).add(truth, found)
+
+    def add_split(self, units: np.ndarray, method: str, truth: np.ndarray, found: np.ndarray) -> None:
+        """Count pairs (N,) of several units at once: `units` (N,) says whose each is."""
+        order = np.argsort(units, kind="stable")
+        names, starts = np.unique(units[order], return_index=True)
+        for name, rows in zip(names.tolist(), np.split(order, starts[1:])):
+            self.add(name, method, truth[rows], found[rows])
+
+    @property
+    def methods(self) -> list[str]:
+        """Names, in the order in which they came."""
+        return list(self._units)
+
+    def total(self, method: str) -> Confusion:
+        """All units of a method together."""
+        whole = Confusion(self.labels)
+        whole.counts = self._counts(method).sum(axis=0)
+        return whole
+
+    def to_json(self, reference: str | None = None, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+        """Method -> miou, macc, pixel_accuracy, per_class; `n` counts the units, `points` what was compared.
+
+        Args:
+            reference: every other method gets `difference`: miou minus the reference's, with the 95 % `interval` of a
+                paired bootstrap over the units, and whether that leaves out 0 (`shown`).
+            leave_out: classes that the means are also given without (`miou_without`).
+        """
+        found = {}
+        for method in self._units:
+            scores = self.total(method).scores()
+            scores["points"], scores["n"] = scores["n"], len(self._units[method])
+            if leave_out:
+                kept = [v["iou"] for name, v in scores["per_class"].items() if name not in leave_out]
+                scores["miou_without"] = {"classes": list(leave_out), "miou": float(np.mean(kept)) if kept else None}
+            if reference in self._units and method != reference:
+                scores["difference"] = {"to": reference, **self._difference(method, reference)}
+            found[method] = scores
+        return found
+
+    def _counts(self, method: str) -> np.ndarray:
+        """(U, C, C + 1) in the order of the units."""
+        units = self._units[method]
+        return np.stack([units[name].counts for name in sorted(units, key=str)])
+
+    def _difference(self, method: str, reference: str) -> dict[str, Any]:
+        if self._units[method].keys() != self._units[reference].keys():
+            raise ValueError(f"{method} and {reference} were not scored on the same units")
+        pair = [self._counts(name) for name in (method, reference)]
+        # Every resample averages over the classes of the whole set, so that all are the same quantity.
+        present = pair[0].sum(axis=(0, 2)) > 0
+        rng = np.random.Generator(np.random.PCG64(0))
+        size = len(pair[0])
+        drawn = [
+            _miou(pair[0][rows].sum(axis=0), present) - _miou(pair[1][rows].sum(axis=0), present)
+            for rows in (rng.integers(size, size=size) for _ in range(RESAMPLES))
+        ]
+        low, high = np.nanpercentile(drawn, (2.5, 97.5))
+        value = _miou(pair[0].sum(axis=0), present) - _miou(pair[1].sum(axis=0), present)
+        shown = bool(low > 0 or high < 0)
+        return {"miou": float(value), "interval": [float(low), float(high)], "shown": shown}
+
+
+def _miou(counts: np.ndarray, present: np.ndarray) -> float:
+    hits = counts.diagonal()
+    union = counts.sum(axis=1) + counts[:, : len(hits)].sum(axis=0) - hits
+    # A class that a resample neither shows nor predicts has no IoU in it.
+    iou = np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)[present]
+    return float(np.nan if np.isnan(iou).all() else np.nanmean(iou))
