@@ -17,7 +17,8 @@ from sensor_msgs.msg import Image
 from tqdm import tqdm
 
 from gnesf_model.build import build_mapper
-from gnesf_model.commands.map_recording import MappedRecording, map_recording, progress, write_mesh_and_overview
+from gnesf_model.commands.map_recording import write_mesh_and_overview
+from gnesf_model.commands.recording import MappedRecording, map_recording, progress
 from gnesf_model.config import Config, parse_overrides
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.bag_topics import COMPRESSED, BagTopics

@@ -18,7 +18,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 
-from gnesf_model.commands.map_recording import Spread
+from gnesf_model.commands.recording import Spread
 from gnesf_model.labels import LabelClass, LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.visualization.cloud import CLOUD_POINT
