@@ -25,8 +25,9 @@ REQUIREMENTS = [
     "trimesh>=4.0",
     # The bundled segmenter is one of its checkpoints.
     "transformers>=4.40",
-    # The plots of `gnesf eval recording`.
+    # The report of `gnesf eval recording`: its plots and its page.
     "matplotlib>=3.5",
+    "jinja2>=3.0",
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],

@@ -1,4 +1,4 @@
-"""`gnesf eval`: how good the segmenter is, on procedural rooms or on labelled photographs."""
+"""`gnesf eval`: how good the segmenter is, on procedural rooms or on labelled photographs, or a whole recording."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gnesf_model import __version__
+from gnesf_model.commands import eval_recording
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms.looks import LOOKS
 from gnesf_model.data.procrooms.splits import SPLITS, split_of
@@ -40,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     photos.add_argument(
         "--label-space", default="scannet20", metavar="NAME|FILE", help="what their values mean (default scannet20)"
     )
+    recording = kinds.add_parser("recording", help="a recording: map, segmenter, times, and a report")
+    eval_recording.add_arguments(recording)
     for sub in (rooms, photos):
         sub.add_argument(
             "--segmenter", default=Config().segmenter.model, metavar="ID|PATH", help="default: %(default)s"
@@ -51,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score and tell; 0 when there are scores."""
+    if arguments.kind == "recording":
+        return eval_recording.run(arguments)
     segmenter = build_segmenter(
         arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
     )

@@ -39,6 +39,7 @@ class NodeRun:
         received: colour images that reached the node; frames: those in its map; keyframes: those that voted.
         dropped: images and frames that are not, by reason.
         latency_ms: of every frame in the map, from its image on the topic to the status that counts it in.
+        map_path: its map, saved as a file.
         growth: the map's size, as the node told it.
         peak_memory_mb: of the node's process; None if it did not tell.
     """
@@ -50,6 +51,7 @@ class NodeRun:
     keyframes: int
     dropped: Mapping[str, int]
     latency_ms: Sequence[float]
+    map_path: Path
     growth: Growth = field(default_factory=Growth)
     peak_memory_mb: float | None = None
 

@@ -48,8 +48,8 @@ ALLOWED = {
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "gnesf_model data frame geometry labels machine mapper segment volume",
     "voxels": "device labels mapper",
-    "visualization": "frame geometry labels mapper segment voxels",
-    "report": "gnesf_model evaluation frame geometry labels mapper up visualization",
+    "visualization": "frame geometry labels mapper segment volume voxels",
+    "report": "config evaluation frame geometry labels mapper up visualization",
     "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device field frame labels segment",
     "commands": "gnesf_model build config data device evaluation frame geometry labels map_file mapper recording "
@@ -59,14 +59,14 @@ ALLOWED = {
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 lightning matplotlib numpy onnxruntime rosbags safetensors scipy torch torchmetrics tqdm "
-    "transformers trimesh yaml",
+    "gnesf_model": "cv2 jinja2 lightning markupsafe matplotlib numpy onnxruntime rosbags safetensors scipy torch "
+    "torchmetrics tqdm transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.
 TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 # Libraries that only some machines have, or that take seconds to load.
-LAZY = {"matplotlib", "open3d", "onnxruntime", "transformers"}
+LAZY = {"jinja2", "matplotlib", "open3d", "onnxruntime", "transformers"}
 
 
 def is_ros(library: str) -> bool:
