@@ -25,6 +25,9 @@ REQUIREMENTS = [
     "trimesh>=4.0",
     # The bundled segmenter is one of its checkpoints.
     "transformers>=4.40",
+    # The report of `gnesf eval recording`: its plots and its page.
+    "matplotlib>=3.5",
+    "jinja2>=3.0",
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],
@@ -60,7 +63,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["gnesf_model", "gnesf_model.*", "gnesf_ros", "gnesf_ros.*"]),
-    package_data={"gnesf_model": ["weights/*/*"]},
+    package_data={"gnesf_model": ["weights/*/*", "report/template/*"]},
     data_files=shared_files("config", "launch"),
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,

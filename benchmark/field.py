@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.machine import REDKITCHEN, cores, describe, load
+from benchmark.machine import REDKITCHEN, describe, load
+from gnesf_model.machine import cores
 
 GOAL_MS = 300.0
 _WARM_UP = 5

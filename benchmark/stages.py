@@ -10,7 +10,8 @@ import json
 import sys
 from typing import Any
 
-from benchmark.machine import REDKITCHEN, WEIGHTS, cores, describe, load
+from benchmark.machine import REDKITCHEN, WEIGHTS, describe, load
+from gnesf_model.machine import cores
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:

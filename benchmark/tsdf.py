@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.machine import REDKITCHEN, ROOT, cores, describe, load
+from benchmark.machine import REDKITCHEN, ROOT, describe, load
+from gnesf_model.machine import cores
 
 VOXEL_M, TRUNCATION_VOX, MAX_DEPTH_M = 0.04, 4.0, 5.0
 GOAL, LIMIT = 1.0, 1.5

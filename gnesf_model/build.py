@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gnesf_model.config import Config
 from gnesf_model.device import set_cpu_threads, torch_device
+from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.online import LearnedFusion
 from gnesf_model.field.spatial_voting import SpatialVoting
 from gnesf_model.field.weights import load_field
@@ -47,11 +48,20 @@ def build_voting(config: Config) -> tuple[ViewFusion, SpatialVoting | None]:
     spatial = SpatialVoting(learned=False).to(device) if semantics.neighbours == "geometric" else None
     fusion: ViewFusion = UniformFusion()
     if "learned" in (semantics.voting, semantics.neighbours):
-        bundled = semantics.field == BUNDLED
-        path = weights_dir() / "field" / "field.safetensors" if bundled else Path(semantics.field).expanduser()
-        field = load_field(path, device)
+        field = build_field(config)
         if semantics.voting == "learned":
             fusion = LearnedFusion(field, image_side_px=semantics.field_side_px, device=device)
         if semantics.neighbours == "learned":
             spatial = field.spatial
     return fusion, spatial
+
+
+def build_field(config: Config) -> NeuralSemanticField:
+    """The neural field that the configuration names.
+
+    Raises:
+        OSError, ValueError: its weights are missing or are none.
+    """
+    name = config.semantics.field
+    path = weights_dir() / "field" / "field.safetensors" if name == BUNDLED else Path(name).expanduser()
+    return load_field(path, torch_device(config.device))

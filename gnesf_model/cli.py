@@ -13,7 +13,11 @@ COMMANDS = {
     "bag": ("gnesf_model.commands.bag", "write a ROS 2 bag (MCAP) from any recording"),
     "synth": ("gnesf_model.commands.synth", "write a procedural room as an RGB-D folder or a bag"),
     "train": ("gnesf_model.commands.train", "train the bundled networks on procedural rooms"),
-    "eval": ("gnesf_model.commands.evaluate", "score the segmenter on procedural rooms or labelled photographs"),
+    "eval": (
+        "gnesf_model.commands.evaluate",
+        "score a recording, or the segmenter on rooms or photographs",
+    ),
+    "compare": ("gnesf_model.commands.compare", "two runs side by side; status 1 on a regression beyond given limits"),
     "play": ("gnesf_ros.bag_player", "play a bag onto real topics, with /clock (needs ROS 2)"),
     "demo": ("gnesf_ros.demo", "a recording through the real node, with pictures (needs ROS 2)"),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shutil
 import signal
 import time
@@ -14,14 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from sensor_msgs.msg import Image
-from tqdm import tqdm
 
 from gnesf_model.build import build_mapper
-from gnesf_model.commands.map_recording import MappedRecording, map_recording, progress, write_mesh_and_overview
+from gnesf_model.commands.map_recording import write_mesh_and_overview
+from gnesf_model.commands.recording import MappedRecording, map_recording, progress
 from gnesf_model.config import Config, parse_overrides
-from gnesf_model.data.bag import BagSource
-from gnesf_model.data.bag_topics import COMPRESSED, BagTopics
-from gnesf_model.data.bag_writer import write_bag
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.data.source import ACCEPTED, FrameSource, open_source
 from gnesf_model.evaluation.labelled_points import agreement
@@ -32,9 +28,8 @@ from gnesf_model.segment import BUNDLED
 from gnesf_model.visualization.images import contact_sheet, legend, save
 from gnesf_model.visualization.ply import write_ply
 from gnesf_ros.demo_report import DemoResult, render
-from gnesf_ros.gnesf_node import BAG_TOPICS
 from gnesf_ros.recorder import label_space_of, points_of
-from gnesf_ros.replay import LOG, PARAMETERS, replay
+from gnesf_ros.replay import LOG, PARAMETERS, as_bag, for_bag, replay
 
 ROOM = {"seed": 2_000_005, "frames": 90, "stride": 10}
 """The default recording: once round a room that no network was trained on, 30 s at 3 Hz; rendering more frames would
@@ -93,8 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     _make_folder(out)
     with clock("preparing the recording"):
-        source, labels = _as_bag(given, arguments, config, out)
-        config = _for_bag(config, source.topics, labels, arguments.queue)
+        shutil.rmtree(out / "recording", ignore_errors=True)
+        given_labels = Path(arguments.labels) if arguments.labels else None
+        source, labels = as_bag(given, given_labels, config, out / "recording")
+        config = for_bag(config, source.topics, labels, arguments.queue)
         mapper = mapper or build_mapper(config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node is ended with this process, however that ends
     with clock("playing it through the node, the node's start included"):
@@ -188,55 +185,6 @@ def _open(arguments: argparse.Namespace, config: Config) -> FrameSource:
     if arguments.bag is None:
         return RoomSource(**ROOM)
     return open_source(arguments.bag, config=config.input, labels_dir=arguments.labels, pose_dir=arguments.pose_dir)
-
-
-def _as_bag(
-    source: FrameSource, arguments: argparse.Namespace, config: Config, out: Path
-) -> tuple[BagSource, Path | None]:
-    """The recording as a bag, and the folder with its ground truth by stamp; both written where they are not there."""
-    if isinstance(source, BagSource):
-        return source, Path(arguments.labels) if arguments.labels else None
-    bag, labels = out / "recording" / "bag", out / "recording" / "labels"
-    shutil.rmtree(bag.parent, ignore_errors=True)
-    bag.parent.mkdir()
-    folder = labels if source.label_space else None
-    with tqdm(total=len(source), desc="writing", unit="frame") as bar:
-        write_bag(source, bag, labels_dir=folder, progress=bar.update)
-    written = BagSource(bag, config.input, labels_dir=folder)
-    written.name = source.name
-    return written, folder
-
-
-def _for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) -> Config:
-    """The configuration with what the bag decides."""
-    if len(topics.cameras) > 1:
-        raise ValueError(f"the demo shows one camera, and input.cameras names {', '.join(topics.cameras)}")
-    camera = topics.first
-    if camera.depth is None:
-        raise ValueError("the bag has no depth image, and geometry: depth needs one; input.depth_topic names it")
-    model = config.segmenter.model
-    if model == "oracle":
-        if labels is None:
-            raise ValueError("the oracle needs label images by stamp: give --labels DIR or another --segmenter")
-        model = f"oracle:{labels.resolve()}"
-    compressed = {"depth": "compressedDepth", "color": "compressed"}
-    transports = {
-        kind: compressed[kind] if getattr(camera, kind).msgtype == COMPRESSED else "raw" for kind in compressed
-    }
-    return dataclasses.replace(
-        config,
-        segmenter=dataclasses.replace(config.segmenter, model=model),
-        # Names in the bag are not the node's parameters: its inputs are remapped to them.
-        input=dataclasses.replace(config.input, pose_source=topics.pose_source, **dict.fromkeys(BAG_TOPICS, "")),
-        node=dataclasses.replace(
-            config.node,
-            autostart=True,
-            queue=queue,
-            use_depth=True,
-            image_transport=transports["color"],
-            depth_transport=transports["depth"],
-        ),
-    )
 
 
 def _write_overlays(out: Path, messages: list[Image], live: LabelledPoints, space: LabelSpace) -> None:

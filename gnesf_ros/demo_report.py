@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 import torch
 
 from gnesf_model import __version__
-from gnesf_model.commands.map_recording import MappedRecording
+from gnesf_model.commands.recording import MappedRecording
 from gnesf_model.data.bag_topics import BagTopics
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints
+from gnesf_model.report.markdown import table
 from gnesf_ros.recorder import OutputRecorder
 
 _CLASSES = 12
@@ -68,8 +68,8 @@ def render(result: DemoResult) -> str:
     ]
     if result.scores:
         parts += ["## Scores against the ground truth", _scores(result.scores)]
-    parts += ["## Wall time", _table(("step", "s"), [(step, f"{s:.1f}") for step, s in result.seconds.items()])]
-    parts += ["## Files", _table(("file", "what"), result.files.items())]
+    parts += ["## Wall time", table(("step", "s"), [(step, f"{s:.1f}") for step, s in result.seconds.items()])]
+    parts += ["## Files", table(("file", "what"), result.files.items())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -90,7 +90,7 @@ def _inputs(result: DemoResult) -> str:
         ("dropped", ", ".join(dropped) or "none"),
     ]
     return "\n\n".join(
-        [_table(("topic", "in the bag", "reached the node", "type"), rows), _table(("frames", "number"), counts)]
+        [table(("topic", "in the bag", "reached the node", "type"), rows), table(("frames", "number"), counts)]
     )
 
 
@@ -105,7 +105,7 @@ def _outputs(result: DemoResult) -> str:
         (topic, traffic.count, f"{traffic.rate_hz:.1f}" if traffic.count > 1 else _NO_VALUE)
         for topic, traffic in result.heard.traffic.items()
     ]
-    return _table(("topic", "messages", "Hz"), rows)
+    return table(("topic", "messages", "Hz"), rows)
 
 
 def _speed(result: DemoResult) -> str:
@@ -118,7 +118,7 @@ def _speed(result: DemoResult) -> str:
     words = "Latency in the node; stages as measured offline on the same frames. Of the node's own last 60 frames: "
     values = result.heard.values.get("mapping", {})
     live = ", ".join(f"{key} {text}" for key, text in values.items() if key == "rate" or key.endswith(" p50"))
-    return _table(("ms", "p50", "p95"), rows) + f"\n\n{words}{live}."
+    return table(("ms", "p50", "p95"), rows) + f"\n\n{words}{live}."
 
 
 def _percentiles(ms: np.ndarray) -> tuple[str, str]:
@@ -146,7 +146,7 @@ def _map(result: DemoResult) -> str:
     shares = [(names.get(int(labels[i]), "unknown"), f"{counts[i] / len(live.labels):.1%}") for i in order[:_CLASSES]]
     if len(order) > _CLASSES:
         shares.append((f"{len(order) - _CLASSES} more", f"{counts[order[_CLASSES:]].sum() / len(live.labels):.1%}"))
-    return "\n\n".join([_table(("map", "value"), rows), _table(("class", "of the points"), shares)])
+    return "\n\n".join([table(("map", "value"), rows), table(("class", "of the points"), shares)])
 
 
 def _scores(scores: dict[str, Any]) -> str:
@@ -157,13 +157,4 @@ def _scores(scores: dict[str, Any]) -> str:
         (words.get(name, name), *(f"{s[key]:.3f}" for key in ("miou", "pixel_accuracy", "coverage")), s["n"])
         for name, s in named
     ]
-    return _table(("what", "mIoU", "accuracy", "coverage", "number"), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table whose columns line up."""
-    cells = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in cells]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    return table(("what", "mIoU", "accuracy", "coverage", "number"), rows)

@@ -18,7 +18,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 
-from gnesf_model.commands.map_recording import Spread
+from gnesf_model.commands.recording import Spread
+from gnesf_model.evaluation.growth import Growth
 from gnesf_model.labels import LabelClass, LabelSpace
 from gnesf_model.mapper import LabelledPoints
 from gnesf_model.visualization.cloud import CLOUD_POINT
@@ -64,6 +65,7 @@ class OutputRecorder:
         status, legend, cloud: the latest of each; None before the first.
         words: what the diagnostics said when not all was well; the latest text of each kind.
         values: the latest values of the diagnostics, by part (``input``, ``mapping``).
+        growth: the map's size at every keyframe; points and memory as the node last told them.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class OutputRecorder:
         self.cloud: PointCloud2 | None = None
         self.words: dict[str, str] = {}
         self.values: dict[str, dict[str, str]] = {}
+        self.growth = Growth()
         self._overlays: Spread[Image] = Spread()
         self._name, self._on_each_status = mapper.lstrip("/"), on_status
         self._sent_s: dict[int, float] = {}
@@ -120,6 +123,15 @@ class OutputRecorder:
                 return False
             time.sleep(_PERIOD_S)
         return True
+
+    def call(self, kind: Any, name: str, request: Any, check: Callable[[], None], timeout_s: float) -> Any:
+        """A service's answer, waited for as in `wait`; None when it did not come in time."""
+        client = self._node.create_client(kind, name)
+        end_s = time.monotonic() + timeout_s
+        if not self.wait(client.service_is_ready, check, timeout_s):
+            return None
+        answer = client.call_async(request)
+        return answer.result() if self.wait(answer.done, check, end_s - time.monotonic()) else None
 
     @property
     def active(self) -> bool:
@@ -180,8 +192,16 @@ class OutputRecorder:
         self._overlays.add(msg)
         self._mapped.add(_stamp_ns(msg))
 
+    def _points(self) -> int | None:
+        return None if self.cloud is None else self.cloud.width * self.cloud.height
+
+    def _memory_mb(self) -> float | None:
+        return megabytes(self.values.get("mapping", {}).get("map memory", ""))
+
     def _on_status(self, msg: MapperStatus) -> None:
         self._done_s.append((_stamp_ns(msg), time.monotonic()))
+        if msg.keyframes and (self.status is None or msg.keyframes != self.status.keyframes):
+            self.growth.add(_stamp_ns(msg), msg.frames_processed, self._points(), msg.surface_voxels, self._memory_mb())
         self.status = msg
         self._on_each_status(msg)
 
@@ -193,6 +213,12 @@ class OutputRecorder:
             self.values[part] = {pair.key: pair.value for pair in status.values}
             if status.level != DiagnosticStatus.OK:
                 self.words[re.sub(r"[\d.]+", "", status.message)] = status.message
+
+
+def megabytes(text: str) -> float | None:
+    """The number in a value of the diagnostics such as ``12.5 MB``; None where there is none."""
+    found = re.fullmatch(r"([\d.]+) MB", text)
+    return float(found[1]) if found else None
 
 
 def points_of(cloud: PointCloud2) -> LabelledPoints:

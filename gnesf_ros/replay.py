@@ -11,6 +11,7 @@ from pathlib import Path
 import rclpy
 import yaml
 from gnesf_msgs.msg import MapperStatus
+from gnesf_msgs.srv import SaveMap
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from tqdm import tqdm
@@ -18,8 +19,11 @@ from tqdm import tqdm
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.bag_file import BagFile
-from gnesf_model.data.bag_topics import BagTopics
+from gnesf_model.data.bag_topics import COMPRESSED, BagTopics
+from gnesf_model.data.bag_writer import write_bag
+from gnesf_model.data.source import FrameSource
 from gnesf_ros import middleware
+from gnesf_ros.gnesf_node import BAG_TOPICS
 from gnesf_ros.node_process import NodeProcess
 from gnesf_ros.playback import BagPlayer, PlayOptions
 from gnesf_ros.recorder import OutputRecorder
@@ -27,7 +31,7 @@ from gnesf_ros.recorder import OutputRecorder
 MAPPER = "/gnesf"
 PARAMETERS, LOG = "params.yaml", "node.log"
 """Files that `replay` writes."""
-_LOADING_S, _DRAINING_S, _CLOUD_S, _DIAGNOSTICS_S = 900.0, 600.0, 60.0, 5.0
+_LOADING_S, _DRAINING_S, _CLOUD_S, _DIAGNOSTICS_S, _SAVING_S = 900.0, 600.0, 60.0, 5.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,73 @@ class Replay:
     status: int
 
 
-def replay(source: BagSource, config: Config, rate: float, out: Path) -> Replay:
+def as_bag(source: FrameSource, labels_dir: Path | None, config: Config, folder: Path) -> tuple[BagSource, Path | None]:
+    """A recording as a bag, and the folder with its ground truth by stamp; both written where they are not there.
+
+    Args:
+        source: the recording.
+        labels_dir: ground truth that was given for it; by stamp if it is a bag.
+        config: topics of a bag.
+        folder: made for the bag if one has to be written; must not exist.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if isinstance(source, BagSource):
+        return source, labels_dir
+    bag, labels = folder / "bag", folder / "labels"
+    folder.mkdir()
+    written_labels = labels if source.label_space else None
+    with tqdm(total=len(source), desc="writing", unit="frame") as bar:
+        write_bag(source, bag, labels_dir=written_labels, progress=bar.update)
+    written = BagSource(bag, config.input, labels_dir=written_labels)
+    written.name = source.name
+    return written, written_labels
+
+
+def for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) -> Config:
+    """The configuration with what the bag decides.
+
+    Args:
+        config: as the user gave it.
+        topics: of the bag.
+        labels: ground truth by stamp, for the oracle.
+        queue: ``newest`` or ``all``.
+
+    Raises:
+        ValueError: the node cannot be replayed with these.
+    """
+    if len(topics.cameras) > 1:
+        raise ValueError(f"a replay shows one camera, and input.cameras names {', '.join(topics.cameras)}")
+    camera = topics.first
+    if camera.depth is None:
+        raise ValueError("the bag has no depth image, and geometry: depth needs one; input.depth_topic names it")
+    model = config.segmenter.model
+    if model == "oracle":
+        if labels is None:
+            raise ValueError("the oracle needs label images by stamp: give --labels DIR or another --segmenter")
+        model = f"oracle:{labels.resolve()}"
+    compressed = {"depth": "compressedDepth", "color": "compressed"}
+    transports = {
+        kind: compressed[kind] if getattr(camera, kind).msgtype == COMPRESSED else "raw" for kind in compressed
+    }
+    return dataclasses.replace(
+        config,
+        segmenter=dataclasses.replace(config.segmenter, model=model),
+        # Names in the bag are not the node's parameters: its inputs are remapped to them.
+        input=dataclasses.replace(config.input, pose_source=topics.pose_source, **dict.fromkeys(BAG_TOPICS, "")),
+        node=dataclasses.replace(
+            config.node,
+            autostart=True,
+            queue=queue,
+            use_depth=True,
+            image_transport=transports["color"],
+            depth_transport=transports["depth"],
+        ),
+    )
+
+
+def replay(source: BagSource, config: Config, rate: float, out: Path, save_map: Path | None = None) -> Replay:
     """Play a bag through the node and wait for its final map, with a progress bar.
 
     Args:
@@ -46,6 +116,7 @@ def replay(source: BagSource, config: Config, rate: float, out: Path) -> Replay:
         config: the node's parameters; with ``node.queue: all`` the player waits for the node.
         rate: 1: as recorded; 0: as fast as possible.
         out: folder for the node's parameters and its log.
+        save_map: absolute path of a file for the node's map in the end.
 
     Raises:
         RuntimeError: the node ended or fell silent, or it mapped no frame; the text says why.
@@ -77,6 +148,8 @@ def replay(source: BagSource, config: Config, rate: float, out: Path) -> Replay:
             _play(source, rate, MAPPER if reliable else "", process)
             heard.wait(lambda: heard.settled, process.check, _DRAINING_S)
             _await_final_words(heard, process, log)
+            if save_map is not None:
+                _save(heard, process, save_map)
             return Replay(heard, process.stop())
     finally:
         if heard:
@@ -113,6 +186,14 @@ def _await_final_words(heard: OutputRecorder, process: NodeProcess, log: Path) -
         )
     if not heard.wait(lambda: heard.cloud_is_final, process.check, _CLOUD_S):
         raise RuntimeError(f"the final cloud did not come within {_CLOUD_S:.0f} s: see {log}")
+
+
+def _save(heard: OutputRecorder, process: NodeProcess, path: Path) -> None:
+    name = f"{MAPPER}/save_map"
+    answer = heard.call(SaveMap, name, SaveMap.Request(path=str(path)), process.check, _SAVING_S)
+    if answer is None or not answer.success:
+        said = f"said: {answer.message}" if answer else f"did not answer within {_SAVING_S:.0f} s"
+        raise RuntimeError(f"the node's map could not be saved, {name} {said}")
 
 
 def _ros_arguments(config: Config, topics: BagTopics, out: Path) -> list[str]:

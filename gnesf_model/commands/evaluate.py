@@ -1,4 +1,4 @@
-"""`gnesf eval`: how good the segmenter is, on procedural rooms or on labelled photographs."""
+"""`gnesf eval`: how good the segmenter is, on procedural rooms or on labelled photographs, or a whole recording."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from gnesf_model import __version__
+from gnesf_model.build import build_field
+from gnesf_model.commands import eval_recording, eval_voting
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms.looks import LOOKS
 from gnesf_model.data.procrooms.splits import SPLITS, split_of
+from gnesf_model.evaluation.field_tables import room_tables
 from gnesf_model.evaluation.segmenter_scores import SceneScores, labelled_photographs, photograph_scores, room_scores
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment import Segmenter, build_segmenter
@@ -40,6 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     photos.add_argument(
         "--label-space", default="scannet20", metavar="NAME|FILE", help="what their values mean (default scannet20)"
     )
+    recording = kinds.add_parser("recording", help="a recording: map, segmenter, times, and a report")
+    eval_recording.add_arguments(recording)
+    voting = kinds.add_parser("voting", help="a recording: ways of fusing views, side by side")
+    eval_voting.add_arguments(voting)
+    rooms.add_argument(
+        "--tables",
+        type=int,
+        default=20,
+        metavar="N",
+        help="the paper's tables on the first N seeds (default 20); 0: none",
+    )
+    rooms.add_argument("--full", action="store_true", help="compare new views at every pixel, not at every fourth")
+    rooms.add_argument("--field", default="bundled", metavar="FILE", help="weights of the neural field")
     for sub in (rooms, photos):
         sub.add_argument(
             "--segmenter", default=Config().segmenter.model, metavar="ID|PATH", help="default: %(default)s"
@@ -51,17 +67,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score and tell; 0 when there are scores."""
+    if arguments.kind in ("recording", "voting"):
+        return (eval_recording if arguments.kind == "recording" else eval_voting).run(arguments)
     segmenter = build_segmenter(
         arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
     )
     scores = _rooms(arguments, segmenter) if arguments.kind == "rooms" else _photographs(arguments, segmenter)
-    found = scores.to_json()
+    found = {"segmenter": scores.to_json()}
+    _report(found["segmenter"], "rooms" if arguments.kind == "rooms" else "pictures")
+    if arguments.kind == "rooms" and arguments.tables:
+        found |= _tables(arguments, segmenter)
     if arguments.json:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k != "run"}
-        text = json.dumps({"segmenter": found, "settings": settings, "version": __version__}, indent=2)
+        text = json.dumps({**found, "settings": settings, "version": __version__}, indent=2)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(text + "\n", encoding="utf-8")
-    _report(found, "rooms" if arguments.kind == "rooms" else "pictures")
     return 0
 
 
@@ -82,6 +102,23 @@ def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> SceneScores:
         looks=arguments.looks,
         progress=lambda rooms: tqdm(rooms, desc="scoring", unit="room"),
     )
+
+
+def _tables(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
+    """Tables 1 to 4 of the paper, printed on the way."""
+    config = Config.from_flat({"device": arguments.device, "semantics.field": arguments.field})
+    tables = room_tables(
+        segmenter,
+        build_field(config),
+        seed_range(arguments.seeds)[: arguments.tables],
+        config=config,
+        size=tuple(arguments.size),
+        full=arguments.full,
+        progress=lambda rooms: tqdm(rooms, desc="tables", unit="room"),
+    ).to_json()
+    for name in ("table1", "table2", "table3", "table4"):
+        print(eval_voting.table(name, tables[name]))
+    return tables
 
 
 def _photographs(arguments: argparse.Namespace, segmenter: Segmenter) -> SceneScores:

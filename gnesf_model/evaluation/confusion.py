@@ -42,10 +42,11 @@ class Confusion:
         self.counts += np.bincount(pair, minlength=self.counts.size).reshape(self.counts.shape)
 
     def scores(self) -> dict[str, Any]:
-        """miou, macc, pixel_accuracy, coverage, n and per_class over the classes with ground truth.
+        """miou, macc, pixel_accuracy, coverage, n and per_class over the classes with ground truth, and the confusion.
 
         IoU is true positives / (truth + predicted - true positives); macc the mean recall; coverage the
-        share of the ground truth that got any class. All 0..1; None where there is no ground truth.
+        share of the ground truth that got any class. All 0..1; None where there is no ground truth. ``confusion`` holds
+        ``truth``, the names of its rows, ``predicted``, those of its columns, and ``counts``: classes that occur.
         """
         counts = self.counts
         classes = len(self.labels)
@@ -66,4 +67,15 @@ class Confusion:
                 name: {"iou": float(i), "recall": float(r), "n": int(t)}
                 for name, i, r, t in zip(names, iou, recall, truth[present], strict=True)
             },
+            "confusion": self._occurring(),
+        }
+
+    def _occurring(self) -> dict[str, Any]:
+        """The rows that hold ground truth and the columns that hold anything, with their names."""
+        rows, columns = (np.flatnonzero(self.counts.sum(axis=axis)) for axis in (1, 0))
+        predicted = [*self.labels.names, "unknown"]
+        return {
+            "truth": [self.labels.names[row] for row in rows],
+            "predicted": [predicted[column] for column in columns],
+            "counts": self.counts[np.ix_(rows, columns)].tolist(),
         }

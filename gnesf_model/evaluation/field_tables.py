@@ -70,8 +70,6 @@ class _Mapped:
     labels: MethodLabels
     mapper: SemanticMapper
     truth: PointCollector
-    frames: list[Frame]
-    said: list[Segmentation]
     held_out: list[Frame]
 
 
@@ -100,11 +98,14 @@ def room_tables(
     for seed in progress(seeds):
         for looks, surface in (("natural", tables.surface), ("permuted", tables.other_looks)):
             source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS, looks=looks)
-            mapped = _map(source, segmenter, trained, config, held_out=HELD_OUT)
+            kept: list[tuple[Frame, Segmentation]] = []
+            mapped = _map(
+                source, segmenter, trained, config, lambda _, *seen, kept=kept: kept.append(seen), held_out=HELD_OUT
+            )
             points, truth = mapped.truth.points()
             _score_surface(mapped, surface, points, truth, np.full(len(truth), seed))
             if looks == "natural":
-                _score_new_views(tables, seed, mapped, segmenter, trained, config, 1 if full else RAY_STRIDE)
+                _score_new_views(tables, seed, mapped, kept, segmenter, trained, config, 1 if full else RAY_STRIDE)
     return tables
 
 
@@ -124,19 +125,25 @@ def recording_table(
         points: ground truth points (N, 3) and labels (N,) for 3D instead of the labelled pixels.
         leave_out: classes that the means are also given without.
     """
-    mapped = _map(source, segmenter, trained, config, progress=progress)
     surface, images = UnitScores(segmenter.labels), UnitScores(segmenter.labels)
+
+    def alone(number: int, frame: Frame, said: Segmentation) -> None:
+        if frame.labels is not None:
+            found = pixel_labels(said, *frame.labels.shape)
+            images.add(
+                number // SPAN_FRAMES, "per frame", *(a[::PIXEL_STRIDE, ::PIXEL_STRIDE] for a in (frame.labels, found))
+            )
+
+    mapped = _map(source, segmenter, trained, config, alone, progress=progress)
     xyz, truth = points if points is not None else mapped.truth.points()
     cubes = np.unique(np.floor(xyz / CUBE_M).astype(np.int64), axis=0, return_inverse=True)[1].reshape(-1)
     _score_surface(mapped, surface, xyz, truth, cubes)
-    for number, (frame, said) in enumerate(zip(mapped.frames, mapped.said)):
-        if frame.labels is None:
-            continue
-        wanted, unit = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE], number // SPAN_FRAMES
-        _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
-        alone = pixel_labels(said, *frame.labels.shape)[::PIXEL_STRIDE, ::PIXEL_STRIDE]
-        for method, found in {"per frame": alone, **labels}.items():
-            images.add(unit, method, wanted, found)
+    for number, frame in enumerate(map(GroundTruth(source.label_space, segmenter.labels), progress(source))):
+        if frame.labels is not None:
+            wanted = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+            _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
+            for method, found in labels.items():
+                images.add(number // SPAN_FRAMES, method, wanted, found)
     return {
         "2d": images.to_json(AVERAGED, leave_out),
         "3d": surface.to_json(AVERAGED, leave_out),
@@ -150,10 +157,11 @@ def _map(
     segmenter: Segmenter,
     trained: NeuralSemanticField,
     config: Config,
+    each: Callable[[int, Frame, Segmentation], None],
     held_out: int = 0,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
 ) -> _Mapped:
-    """All frames but the held-out ones through a mapper that votes in every way."""
+    """All frames but the held-out ones through a mapper that votes in every way; `each` gets what was mapped."""
     remembered = _Remembered(segmenter)
     device = next(trained.parameters()).device
     votes = VotesSideBySide(
@@ -166,7 +174,7 @@ def _map(
     mapper = SemanticMapper(config, remembered, votes)
     to_map = GroundTruth(source.label_space, mapper.labels)
     truth = PointCollector(mapper.grid.voxel_size_m)
-    frames, said, unseen = [], [], []
+    unseen = []
     for number, frame in enumerate(map(to_map, progress(source))):
         if frame.labels is not None:
             truth.add(frame)
@@ -177,9 +185,8 @@ def _map(
             mapper.integrate(frame)
         except FrameDropped:
             continue
-        frames.append(frame)
-        said.append(remembered.last)
-    return _Mapped(MethodLabels(mapper, votes, methods_of(trained)), mapper, truth, frames, said, unseen)
+        each(number, frame, remembered.last)
+    return _Mapped(MethodLabels(mapper, votes, methods_of(trained)), mapper, truth, unseen)
 
 
 class _Remembered:
@@ -206,13 +213,15 @@ def _score_new_views(
     tables: FieldTables,
     seed: int,
     mapped: _Mapped,
+    kept: list[tuple[Frame, Segmentation]],
     segmenter: Segmenter,
     trained: NeuralSemanticField,
     config: Config,
     stride: int,
 ) -> None:
-    views = observed(trained, mapped.frames, mapped.said, config.semantics.field_side_px)
-    poses = np.stack([frame.world_T_cam for frame in mapped.frames])
+    frames, said = zip(*kept)
+    views = observed(trained, frames, said, config.semantics.field_side_px)
+    poses = np.stack([frame.world_T_cam for frame in frames])
     for frame in mapped.held_out:
         depth, colors, labels = mapped.labels.view(frame.camera, frame.world_T_cam)
         seen = depth > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from gnesf_model.data.source import FrameSource
 from gnesf_model.evaluation.confusion import Confusion
 from gnesf_model.evaluation.ground_truth import GroundTruth
+from gnesf_model.evaluation.growth import Growth, SurfacePointCount
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.labels import UNKNOWN
@@ -37,7 +38,11 @@ class MappingRun:
         frames: frames that entered the map; keyframes: those that voted.
         dropped: images and frames that did not, by reason.
         stages: stage -> milliseconds, one entry per frame.
+        frame_ms: milliseconds of all stages together, per frame in the map.
         stamps_ns: stamps of the keyframes.
+        span_ns: stamps of the first and the last frame, in the map or not; None before the first.
+        path: where the camera was, (3,) m in the world, per frame in the map.
+        growth: the map's size at every keyframe.
         ground_truth: puts a frame's labels into the label space of the map.
         per_frame: confusion of the segmenter alone over the labelled frames.
         truth: labelled pixels of the recording in 3D.
@@ -50,14 +55,20 @@ class MappingRun:
     keyframes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     stages: dict[str, list[float]] = field(default_factory=dict)
+    frame_ms: list[float] = field(default_factory=list)
     stamps_ns: list[int] = field(default_factory=list)
+    span_ns: tuple[int, int] | None = None
+    path: list[np.ndarray] = field(default_factory=list)
+    growth: Growth = field(default_factory=Growth)
 
     def stage_percentiles(self) -> dict[str, dict[str, float]]:
-        """Stage -> p50_ms and p95_ms."""
-        return {
-            stage: {f"p{p}_ms": float(np.percentile(ms, p)) for p in (50, 95)}
-            for stage, ms in sorted(self.stages.items())
-        }
+        """Stage -> p50_ms, p95_ms and p99_ms."""
+        return {stage: percentiles(ms) for stage, ms in sorted(self.stages.items())}
+
+
+def percentiles(ms: Sequence[float]) -> dict[str, float]:
+    """p50_ms, p95_ms and p99_ms of at least one duration."""
+    return {f"p{p}_ms": float(np.percentile(ms, p)) for p in (50, 95, 99)}
 
 
 def run_mapping(
@@ -85,8 +96,10 @@ def run_mapping(
         PointCollector(mapper.grid.voxel_size_m),
     )
     reported: Counter[str] = Counter()
+    surface = SurfacePointCount(mapper)
     for frame in progress(source):
         before_frame(frame)
+        run.span_ns = (run.span_ns[0] if run.span_ns else frame.stamp_ns, frame.stamp_ns)
         try:
             update = mapper.integrate(frame)
         except FrameDropped as drop:
@@ -99,10 +112,15 @@ def run_mapping(
             _collect_truth(run, frame, None, in_3d=drop.reason != "out_of_range")
             continue
         run.frames += 1
+        run.path.append(frame.world_T_cam[:3, 3])
         after_frame(frame, update)
+        surface.changed(update.blocks)
         if update.keyframe is not None:
             run.keyframes += 1
             run.stamps_ns.append(frame.stamp_ns)
+            size = surface.total(), mapper.votes.count, mapper.memory_bytes / 1e6
+            run.growth.add(frame.stamp_ns, run.frames, *size)
+        run.frame_ms.append(sum(update.stages.values()))
         for stage, ms in update.stages.items():
             run.stages.setdefault(stage, []).append(ms)
         _collect_truth(run, frame, update.segmentation)

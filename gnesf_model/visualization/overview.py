@@ -9,6 +9,7 @@ from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.visualization.images import caption, colorize, fit_width, legend, overlay, shade
+from gnesf_model.volume.block_grid import OutOfReach
 
 _WIDTH_PX = 1280
 _ROOM_PX = (640, 520)
@@ -23,28 +24,42 @@ def overview(mapper: SemanticMapper, surface: LabelledPoints, frames: list[Frame
         frames: a few frames of the recording, shown as photograph, segmenter alone and map.
         title: first line.
     """
-    camera, world_T_cam, reach = _viewpoint(surface, frames)
-    view = mapper.render(camera, world_T_cam, max_depth_m=reach)
-    room = [
-        caption(shade(colorize(view.labels, mapper.labels), view.depth, camera.fx), "map: classes"),
-        caption(shade(view.colors, view.depth, camera.fx), "map: mean image colour"),
-    ]
-    present = [surface.labels, view.labels.reshape(-1)]
+    classes, colors, seen = from_above(mapper, surface, frames)
+    room = [caption(classes, "map: classes"), caption(colors, "map: mean image colour")]
+    present = [surface.labels, seen]
     rows = [caption(np.hstack(room), title)]
     for frame in frames:
-        alone = pixel_labels(mapper.segmenter(frame.rgb, frame.stamp_ns), *frame.rgb.shape[:2])
-        seen = mapper.render(frame.camera.strided(2, 0), frame.world_T_cam)
-        fused = seen.labels.repeat(2, 0).repeat(2, 1)[: frame.rgb.shape[0], : frame.rgb.shape[1]]
         pictures = [("photograph", frame.rgb)]
-        for name, labels in (("segmenter alone", alone), ("map", fused), ("ground truth", frame.labels)):
-            if labels is not None:
-                pictures.append((name, overlay(frame.rgb, labels, mapper.labels)))
-                present.append(labels.reshape(-1))
+        for name, labels in frame_labels(mapper, frame).items():
+            pictures.append((name, overlay(frame.rgb, labels, mapper.labels)))
+            present.append(labels.reshape(-1))
         width = _WIDTH_PX // len(pictures)
         rows.append(np.hstack([caption(fit_width(image, width), name) for name, image in pictures]))
     strip = legend(mapper.labels, np.unique(np.concatenate(present)), _WIDTH_PX)
     padded = [np.pad(r, ((0, 0), (0, _WIDTH_PX - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
     return np.vstack([*padded, strip])
+
+
+def from_above(
+    mapper: SemanticMapper, surface: LabelledPoints, frames: list[Frame]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The map from above without its near walls: classes and image colours (H, W, 3), and the labels that are seen."""
+    camera, world_T_cam, reach = _viewpoint(surface, frames)
+    view = mapper.render(camera, world_T_cam, max_depth_m=reach)
+    pictures = [shade(c, view.depth, camera.fx) for c in (colorize(view.labels, mapper.labels), view.colors)]
+    return *pictures, np.unique(view.labels)
+
+
+def frame_labels(mapper: SemanticMapper, frame: Frame) -> dict[str, np.ndarray]:
+    """What segmenter and map say of a frame, and its ground truth if there is any: labels (H, W) by name."""
+    height, width = frame.rgb.shape[:2]
+    found = {"segmenter alone": pixel_labels(mapper.segmenter(frame.rgb, frame.stamp_ns), height, width)}
+    try:
+        seen = mapper.render(frame.camera.strided(2, 0), frame.world_T_cam).labels
+        found["map"] = seen.repeat(2, 0).repeat(2, 1)[:height, :width]
+    except OutOfReach:  # the frame was dropped for that
+        found["map"] = np.full((height, width), UNKNOWN, np.uint8)
+    return found if frame.labels is None else {**found, "ground truth": frame.labels}
 
 
 def _viewpoint(surface: LabelledPoints, frames: list[Frame]) -> tuple[Camera, np.ndarray, float]:

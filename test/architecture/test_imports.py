@@ -24,6 +24,7 @@ ALLOWED = {
     "gnesf_model": "",
     "resources": "",
     "timing": "",
+    "machine": "",
     "device": "",
     "frame": "",
     "config": "",
@@ -47,26 +48,28 @@ ALLOWED = {
     "occupancy": "config labels mapper up volume",
     "build": "config device field fusion mapper resources segment",
     "data": "config device frame geometry labels segment trajectory transforms",
-    "evaluation": "data frame geometry labels mapper segment volume",
+    "evaluation": "gnesf_model config data field frame fusion geometry labels machine mapper sampling segment "
+    "surface_classes volume",
     "voxels": "device labels mapper",
-    "visualization": "frame geometry labels mapper segment voxels",
+    "visualization": "frame geometry labels mapper segment volume voxels",
+    "report": "config evaluation frame geometry labels mapper up visualization",
     "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device field frame labels resources segment",
-    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper recording segment "
-    "training visualization",
+    "commands": "gnesf_model build config data device evaluation field frame geometry labels map_file mapper recording "
+    "report segment training visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags safetensors scipy torch torchmetrics tqdm transformers "
-    "trimesh yaml",
+    "gnesf_model": "cv2 jinja2 lightning markupsafe matplotlib numpy onnxruntime rosbags safetensors scipy torch "
+    "torchmetrics tqdm transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.
 TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 # Libraries that only some machines have, or that take seconds to load.
-LAZY = {"open3d", "onnxruntime", "transformers"}
+LAZY = {"jinja2", "matplotlib", "open3d", "onnxruntime", "transformers"}
 
 
 def is_ros(library: str) -> bool:

@@ -93,9 +93,16 @@ def test_metrics_say_what_went_in_how_long_it_took_and_how_good_it_is(mapped):
     found = metrics(mapped)
     assert {"frames", "keyframes", "dropped", "stages", "peak_memory_mb", "scores"} <= set(found)
     assert set(found) - {"frames", "keyframes", "dropped", "stages", "peak_memory_mb", "scores"} == {
+        "schema",
         "source",
+        "recording",
+        "through",
+        "latency",
         "map",
+        "growth",
+        "settings",
         "versions",
+        "machine",
         "device",
         "pose_jumps",
         "turned_too_fast_to_vote",
@@ -105,8 +112,8 @@ def test_metrics_say_what_went_in_how_long_it_took_and_how_good_it_is(mapped):
     assert found["dropped"] == {}
     assert set(found["stages"]) == {"segment", "tsdf_prepare", "tsdf_allocate", "tsdf_integrate", "tsdf_clear", "vote"}
     for stage in found["stages"].values():
-        assert set(stage) == {"p50_ms", "p95_ms"}
-        assert 0 < stage["p50_ms"] <= stage["p95_ms"]
+        assert set(stage) == {"p50_ms", "p95_ms", "p99_ms"}
+        assert 0 < stage["p50_ms"] <= stage["p95_ms"] <= stage["p99_ms"]
     assert 50 < found["peak_memory_mb"] < 100_000
     scores = found["scores"]
     assert set(scores) == {"2d", "3d", "pixel_stride"}

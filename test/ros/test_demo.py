@@ -20,9 +20,9 @@ from gnesf_model.cli import main
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_ros.demo import _for_bag
 from gnesf_ros.gnesf_node import refuse_without_effect
 from gnesf_ros.node_process import NodeProcess
+from gnesf_ros.replay import for_bag
 
 QUICK = ("--set", "cpu_threads=1", "--rate", "0")
 COMMAND = [sys.executable, "-m", "gnesf_model.cli", "demo"]
@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 def test_names_of_the_bag_are_no_parameters_of_the_node(room_bag: Path) -> None:
     named = {"input.color_topic": "/camera/color/image_raw", "input.pose_topic": "/pose", "node.queue": "all"}
     config = Config.from_flat({"segmenter.model": "bundled", **named})
-    config = _for_bag(config, BagSource(room_bag / "bag", config.input).topics, None, "newest")
+    config = for_bag(config, BagSource(room_bag / "bag", config.input).topics, None, "newest")
     refuse_without_effect(config)
     assert config.node.queue == "newest"
 

@@ -1,0 +1,60 @@
+"""`gnesf eval voting`: what each way of fusing views makes of one labelled recording."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from gnesf_model import __version__
+from gnesf_model.build import build_field
+from gnesf_model.commands.recording import OpenRecording, add_recording_arguments, progress
+from gnesf_model.evaluation.field_tables import recording_table
+
+FILE = "voting.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    add_recording_arguments(parser)
+    parser.add_argument(
+        "--leave-out", action="append", default=[], metavar="CLASS", help="also give the means without this class"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare and tell; 0 when there are scores."""
+    opened = OpenRecording(arguments)
+    unknown = set(arguments.leave_out) - set(opened.mapper.labels.names)
+    if unknown:
+        raise ValueError(f"--leave-out names {sorted(unknown)}; '{opened.mapper.labels.name}' has no such class")
+    found = recording_table(
+        opened.source,
+        opened.mapper.segmenter,
+        build_field(opened.config),
+        config=opened.config,
+        points=opened.points,
+        progress=progress(len(opened.source), "comparing"),
+        leave_out=arguments.leave_out,
+    )
+    if not found["2d"] and not found["3d"]:
+        raise ValueError(f"{opened.source.name} has no ground truth: name it with --labels")
+    found = {**found, "config": opened.config.to_flat(), "source": opened.source.name, "version": __version__}
+    (arguments.out / FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    for where in ("2d", "3d"):
+        print(table(where, found[where]))
+    return 0
+
+
+def table(title: str, scores: dict[str, dict[str, Any]]) -> str:
+    """Methods and their scores as a Markdown table."""
+    lines = [f"| {title} | mIoU | mAcc | accuracy | difference (95 %) |", "|---|---|---|---|---|"]
+    for method, s in scores.items():
+        text = ""
+        if "difference" in s:
+            low, high = s["difference"]["interval"]
+            shown = "" if s["difference"]["shown"] else ", not shown"
+            text = f"{s['difference']['miou']:+.3f} ({low:+.3f} to {high:+.3f}{shown})"
+        without = f" ({s['miou_without']['miou']:.3f})" if s.get("miou_without") else ""
+        lines.append(f"| {method} | {s['miou']:.3f}{without} | {s['macc']:.3f} | {s['pixel_accuracy']:.3f} | {text} |")
+    return "\n".join(lines) + "\n"
