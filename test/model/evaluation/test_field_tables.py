@@ -1,0 +1,113 @@
+"""Ways of fusing views side by side: each is what a mapper of its own would hold."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gnesf_model.cli import main
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation.field_tables import recording_table
+from gnesf_model.evaluation.novel_views import NO_VISIBILITY, VARIANTS
+from gnesf_model.evaluation.voting_methods import AVERAGED, VOTED, WHOLE, MethodLabels, VotesSideBySide, methods_of
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.online import LearnedFusion
+from gnesf_model.field.weights import save_field
+from gnesf_model.frame import FrameDropped
+from gnesf_model.mapper import SemanticMapper
+from gnesf_model.segment import build_segmenter
+
+CONFIG = Config.from_flat({"device": "cpu", "volume.voxel_size_m": 0.06, "semantics.field_side_px": 96})
+
+
+@pytest.fixture(scope="module")
+def field() -> NeuralSemanticField:
+    torch.manual_seed(0)
+    options = FieldOptions(widths=(4, 8, 8, 8), features=(8, 6, 5), encoding=(6, 7, 4), direct_classes=20)
+    field = NeuralSemanticField(options).eval()
+    with torch.no_grad():
+        for name, parameter in field.named_parameters():
+            if name.startswith(("voting", "spatial", "logit_voting")):
+                parameter.add_(0.3 * torch.randn(parameter.shape))
+    return field
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return build_segmenter("bundled", device="cpu", input_size=(96, 128))
+
+
+def recording() -> RoomSource:
+    return RoomSource(4, frames=10, stride=12, width=128, height=96, shading=False)
+
+
+def integrate_all(mapper):
+    for frame in recording():
+        mapper.integrate(frame)
+    return mapper
+
+
+def test_every_method_is_what_a_mapper_of_its_own_would_hold(field, segmenter):
+    votes = VotesSideBySide(field, 20, max_votes=CONFIG.semantics.max_votes, image_side_px=96)
+    together = integrate_all(SemanticMapper(CONFIG, segmenter, votes))
+    points, labels = MethodLabels(together, votes, methods_of(field)).surface()
+    alone = {
+        AVERAGED: SemanticMapper(CONFIG, segmenter),
+        VOTED: SemanticMapper(CONFIG, segmenter, LearnedFusion(field, image_side_px=96)),
+        WHOLE: SemanticMapper(CONFIG, segmenter, LearnedFusion(field, image_side_px=96), field.spatial),
+    }
+    for name, mapper in alone.items():
+        surface = integrate_all(mapper).surface()
+        np.testing.assert_array_equal(surface.points, points)
+        np.testing.assert_array_equal(surface.labels, labels[name])
+    assert (labels[VOTED] != labels[AVERAGED]).any() and (labels[WHOLE] != labels[VOTED]).any()
+    frame = recording()[0]
+    depth, colors, seen = MethodLabels(together, votes, methods_of(field)).view(frame.camera, frame.world_T_cam)
+    expected = alone[WHOLE].render(frame.camera, frame.world_T_cam)
+    np.testing.assert_array_equal(seen[WHOLE], expected.labels)
+    np.testing.assert_array_equal(depth, expected.depth)
+    assert colors.shape == (96, 128, 3)
+
+
+def test_a_recording_is_judged_in_images_and_in_space(field, segmenter):
+    found = recording_table(recording(), segmenter, field, config=CONFIG, leave_out=["wall"])
+    assert {"per frame", *methods_of(field)} == set(found["2d"]) and set(methods_of(field)) == set(found["3d"])
+    assert found["3d"][AVERAGED]["n"] > 5 and found["2d"][AVERAGED]["n"] == 1
+    assert 0.1 < found["3d"][AVERAGED]["pixel_accuracy"] < 1
+    assert found["3d"][WHOLE]["difference"]["to"] == AVERAGED and "miou_without" in found["3d"][WHOLE]
+    points = np.array([[100.0, 0, 0]]), np.array([0], np.uint8)
+    nowhere = recording_table(recording(), segmenter, field, config=CONFIG, points=points)
+    assert nowhere["3d"][AVERAGED]["pixel_accuracy"] == 0 and nowhere["3d"][AVERAGED]["coverage"] == 0
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
+    save_field(field, tmp_path / "field.safetensors")
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "rooms", "--seeds", "2000000:2000001", "--views", "1", "--size", "128", "96"]
+    assert main([*arguments, "--field", str(tmp_path / "field.safetensors"), "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert {"segmenter", "table1", "table2", "table3", "table4"} <= set(found)
+    assert set(found["table2"]) == set(found["table3"]) == set(methods_of(field))
+    assert {*VARIANTS, NO_VISIBILITY} <= set(found["table4"]) and "predict directly" in found["table1"]
+    said = capsys.readouterr().out
+    for table in ("table1", "table2", "table3", "table4"):
+        assert f"| {table} |" in said
+        assert all(0 <= s["miou"] <= s["macc"] + 1 and s["n"] == 1 for s in found[table].values())
+    assert 5 < found["rendered_image_psnr_db"] < 60
+
+
+def test_frames_that_cannot_be_mapped_are_left_out(field, segmenter):
+    class Blind(RoomSource):
+        def __getitem__(self, index):
+            frame = super().__getitem__(index)
+            return replace(frame, depth=np.zeros_like(frame.depth)) if index % 2 else frame
+
+    source = Blind(4, frames=6, stride=12, width=128, height=96, shading=False)
+    with pytest.raises(FrameDropped):
+        SemanticMapper(CONFIG, segmenter).integrate(source[1])
+    found = recording_table(source, segmenter, field, config=CONFIG)
+    assert 0 < found["keyframes"] <= 3
