@@ -7,7 +7,7 @@ import torch
 from gnesf_model.frame import Camera
 from gnesf_model.volume.block_grid import BlockGrid
 from gnesf_model.volume.raycast import raycast
-from gnesf_model.volume.surface import surface_mesh, surface_points
+from gnesf_model.volume.surface import surface_mesh, surface_points, voxel_normals
 
 VOXEL = 0.05
 TRUNCATION = 0.2
@@ -47,6 +47,23 @@ def test_points_lie_on_the_surface_with_the_row_of_the_nearest_voxel():
     assert distance.abs().max() < 0.1 * VOXEL
     away = (found.points - CENTRE).abs().min(dim=1).values > VOXEL
     assert torch.equal(found.rows[away], octant_of(found.points[away]))
+
+
+def test_normals_point_out_of_the_surface_also_where_one_side_was_not_measured():
+    grid = sphere_grid()
+    points = surface_points(grid, torch.arange(grid.count), min_weight=2).points
+    outwards = (points - CENTRE) / (points - CENTRE).norm(dim=1, keepdim=True)
+    normals = voxel_normals(grid, points)
+    torch.testing.assert_close(normals.norm(dim=1), torch.ones(len(points)))
+    assert float((normals * outwards).sum(1).min()) > 0.97
+    # A view from above measured nothing below the middle: half of the neighbours of the equator are unknown.
+    below = grid.centres(torch.arange(grid.count))[..., 2] < CENTRE[2]
+    grid.voxels["weight"][: grid.count][below] = 0
+    equator = points[(points[:, 2] - CENTRE[2] > 0.5 * VOXEL) & (points[:, 2] - CENTRE[2] < 1.5 * VOXEL)]
+    outwards = (equator - CENTRE) / (equator - CENTRE).norm(dim=1, keepdim=True)
+    assert len(equator) > 30 and float((voxel_normals(grid, equator) * outwards).sum(1).min()) > 0.9
+    nowhere = voxel_normals(BlockGrid(VOXEL, ATTRIBUTES, max_blocks=10), points[:3])
+    assert nowhere.shape == (3, 3) and nowhere.abs().max() == 0
 
 
 def test_blocks_give_together_what_they_give_alone():

@@ -1,0 +1,118 @@
+"""The mapper with the field's votes: what the configuration builds, and what reset and loading leave behind."""
+
+import numpy as np
+import pytest
+import torch
+
+from gnesf_model.build import build_field, build_mapper, build_voting
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.online import LearnedFusion
+from gnesf_model.field.weights import save_field
+from gnesf_model.fusion import UniformFusion
+from gnesf_model.map_file import load_map, save_map
+from gnesf_model.segment import build_segmenter
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small field whose votes differ from each other."""
+    torch.manual_seed(0)
+    field = NeuralSemanticField(FieldOptions(widths=(4, 8, 8, 8), features=(8, 6, 5), encoding=(6, 7, 4)))
+    with torch.no_grad():
+        for parameter in (*field.voting.parameters(), *field.spatial.parameters()):
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    path = tmp_path_factory.mktemp("field") / "field.safetensors"
+    save_field(field, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return list(RoomSource(4, frames=6, stride=15, width=128, height=96, shading=False))
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return build_segmenter("bundled", device="cpu", input_size=(96, 128))
+
+
+def config(weights, **changes) -> Config:
+    values = {"device": "cpu", "volume.voxel_size_m": 0.06, "semantics.field": str(weights)}
+    return Config.from_flat({**values, "semantics.voting": "learned", "semantics.neighbours": "learned", **changes})
+
+
+def labels_of(mapper):
+    surface = mapper.surface()
+    return surface.points, surface.labels, surface.confidence
+
+
+def test_the_configuration_says_how_views_and_neighbours_vote(weights):
+    fusion, spatial = build_voting(config(weights))
+    assert isinstance(fusion, LearnedFusion) and spatial.pair is not None
+    fusion, spatial = build_voting(config(weights, **{"semantics.voting": "average"}))
+    assert isinstance(fusion, UniformFusion) and spatial.pair is not None
+    nothing = {"semantics.voting": "average", "semantics.field": "does/not/exist.safetensors"}
+    fusion, spatial = build_voting(config(weights, **nothing, **{"semantics.neighbours": "geometric"}))
+    assert isinstance(fusion, UniformFusion) and spatial.pair is None
+    fusion, spatial = build_voting(config(weights, **nothing, **{"semantics.neighbours": "none"}))
+    assert spatial is None, "no weights are read where nothing learned is asked for"
+    with pytest.raises(OSError):
+        build_voting(config(weights, **{"semantics.field": "does/not/exist.safetensors"}))
+    for name, value in (("voting", "majority"), ("neighbours", "both")):
+        with pytest.raises(ValueError, match=f"semantics.{name} is '{value}', expected one of"):
+            config(weights, **{f"semantics.{name}": value})
+
+
+def test_after_a_reset_the_same_frames_give_the_same_map(weights, frames, segmenter):
+    mapper = build_mapper(config(weights), segmenter)
+    for frame in frames:
+        mapper.integrate(frame)
+    first, memory = labels_of(mapper), mapper.memory_bytes
+    plain = build_mapper(config(weights, **{"semantics.voting": "average"}), segmenter)
+    for frame in frames:
+        plain.integrate(frame)
+    assert not np.array_equal(labels_of(plain)[2], first[2]), "the votes must differ for this to mean something"
+    assert memory > plain.memory_bytes + 100_000, "what the votes remember is counted"
+    mapper.reset()
+    assert mapper.memory_bytes < memory / 2
+    for frame in frames:
+        mapper.integrate(frame)
+    for before, after in zip(first, labels_of(mapper)):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_loaded_map_goes_on_without_what_belonged_to_the_old_one(weights, frames, segmenter, tmp_path):
+    """Rows of the file are other voxels than those of the map that it replaces."""
+    mapper = build_mapper(config(weights), segmenter)
+    for frame in frames[:3]:
+        mapper.integrate(frame)
+    save_map(tmp_path / "half.gnesf", mapper)
+    before = labels_of(mapper)
+    ways = []
+    for earlier in ((), frames[3:]):
+        other = build_mapper(config(weights), segmenter)
+        for frame in earlier:
+            other.integrate(frame)
+        load_map(tmp_path / "half.gnesf", other)
+        for loaded, saved in zip(labels_of(other), before):
+            np.testing.assert_array_equal(loaded, saved)
+        for frame in frames[3:]:
+            other.integrate(frame)
+        ways.append(labels_of(other))
+    for one, two in zip(*ways):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_budget_of_the_map_holds_what_the_votes_remember(weights, segmenter):
+    blocks = {
+        voting: build_mapper(config(weights, **{"semantics.voting": voting}), segmenter).grid.max_blocks
+        for voting in ("average", "learned")
+    }
+    assert 0.3 * blocks["average"] < blocks["learned"] < blocks["average"]
+
+
+def test_the_bundled_field_is_there_with_the_heads_of_the_ablation():
+    options = build_field(Config()).options
+    assert options.direct_classes == 20 and options.voting.bound == 2.0
