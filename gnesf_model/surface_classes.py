@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch, find_neighbours
+from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch
 from gnesf_model.volume.block_grid import BlockGrid
 from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours
 from gnesf_model.volume.surface import surface_points, voxel_normals
@@ -120,8 +120,7 @@ class SurfaceClasses:
         points = surface.points.new_zeros(len(rows), 3).index_add_(0, place, surface.points[voted])
         points /= place.bincount()[:, None]
         patch = SurfacePatch(points, voxel_normals(grid, points), votes.color(rows).float() / 255)
-        options = self._spatial.options
-        neighbours = find_neighbours(points, options.radius_m, options.neighbours)
+        neighbours = self._spatial.neighbours(points)
         found = self._spatial(patch, votes.distribution(rows), neighbours, votes.total(rows))
         label, share = strongest(found)
         wanted = torch.zeros(len(self._share), dtype=torch.bool, device=rows.device)
@@ -131,8 +130,8 @@ class SurfaceClasses:
 
     def _around(self, slots: torch.Tensor) -> torch.Tensor:
         """Rows of blocks (N,) and of those that votes reach from them."""
-        grid, options = self._grid(), self._spatial.options
-        steps = math.ceil(options.rounds * options.radius_m / grid.block_size_m)
+        grid = self._grid()
+        steps = math.ceil(self._spatial.reach_m / grid.block_size_m)
         coords = grid.coords[slots].long()
         found = [slots]
         for step in itertools.product(range(-steps, steps + 1), repeat=3):

@@ -41,6 +41,7 @@ class SpatialOptions:
 
     Attributes:
         radius_m: neighbours are at most this far.
+        spacing_m: one point of each cube of this side speaks for it: so few neighbours reach that far. 0: all do.
         neighbours: at most so many, the nearest ones.
         rounds: how often votes are passed on.
         share: what the neighbours' mean counts against the point's own distribution, 0..1.
@@ -48,18 +49,19 @@ class SpatialOptions:
         hidden: width of the affinity network.
     """
 
-    radius_m: float = 0.10
+    radius_m: float = 0.27
+    spacing_m: float = 0.12
     neighbours: int = 24
     rounds: int = 3
-    share: float = 0.8
+    share: float = 0.9
     encoding: int = 24
     hidden: int = 32
 
     def __post_init__(self) -> None:
-        if not self.radius_m > 0 or self.neighbours < 1 or self.rounds < 0:
+        if not self.radius_m > 0 or not self.spacing_m >= 0 or self.neighbours < 1 or self.rounds < 0:
             raise ValueError(
-                f"radius_m is {self.radius_m}, neighbours {self.neighbours}, rounds {self.rounds}; expected a "
-                "radius > 0, at least 1 neighbour and at least 0 rounds"
+                f"radius_m is {self.radius_m}, spacing_m {self.spacing_m}, neighbours {self.neighbours}, rounds "
+                f"{self.rounds}; expected a radius > 0, a spacing >= 0, at least 1 neighbour and at least 0 rounds"
             )
         if not 0 < self.share < 1:
             raise ValueError(f"share is {self.share}, expected a number between 0 and 1")
@@ -136,30 +138,14 @@ class SpatialVoting(nn.Module):
         share = torch.where(filled, torch.ones_like(share), share)
         return torch.lerp(own, mean, share[:, None]), filled
 
-    def refreshed(
-        self, patch: SurfacePatch, distribution: torch.Tensor, changed: torch.Tensor, votes: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """What `forward` gives for some points alone, (Q, C): after a keyframe, those around what it has changed.
+    @property
+    def reach_m(self) -> float:
+        """What lies further from a point than this has no say in it."""
+        return self.options.rounds * self.options.radius_m + self.options.spacing_m
 
-        Args:
-            changed: (Q,) rows of the points that are asked for. The work is that of the points within `rounds` times
-                the radius of them.
-        """
-        reach = self.options.radius_m * max(self.options.rounds, 1) + 1e-4
-        host, rows = patch.points.detach().cpu().numpy(), changed.cpu().numpy()
-        if len(rows) == 0:
-            return distribution[changed]
-        apart, _ = cKDTree(host[rows]).query(host, distance_upper_bound=reach)
-        near = torch.from_numpy(np.flatnonzero(np.isfinite(apart))).to(changed.device)
-        part = SurfacePatch(
-            patch.points[near],
-            patch.normals[near],
-            patch.colors[near],
-            None if patch.encoding is None else patch.encoding[near],
-        )
-        neighbours = find_neighbours(part.points, self.options.radius_m, self.options.neighbours)
-        found = self(part, distribution[near], neighbours, None if votes is None else votes[near])
-        return found[torch.searchsorted(near, changed)]
+    def neighbours(self, points: torch.Tensor) -> torch.Tensor:
+        """Rows (K, J) of each point's neighbours among points (K, 3), see `find_neighbours`."""
+        return find_neighbours(points, self.options.radius_m, self.options.neighbours, self.options.spacing_m)
 
     def affinities(self, patch: SurfacePatch, distribution: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         """(K, J) >= 0 of each point's neighbours; 0 where there is none."""
@@ -209,21 +195,23 @@ def geometric_affinities(pairs: torch.Tensor) -> torch.Tensor:
     ).exp()
 
 
-def find_neighbours(
-    points: torch.Tensor, radius_m: float, count: int, queries: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Rows (Q, count) int64 of the points (K, 3) nearest to each query within a radius, itself left out; -1: no more.
+def find_neighbours(points: torch.Tensor, radius_m: float, count: int, spacing_m: float = 0.0) -> torch.Tensor:
+    """Rows (K, count) int64 of the points nearest to each of points (K, 3) within a radius, itself left out; -1: none.
 
     Args:
-        queries: (Q,) rows of the points that are asked for (what has changed); all by default.
+        spacing_m: only the first point in each cube of this side (of a lattice along the axes) is anybody's neighbour;
+            0: every point.
     """
     host = points.detach().cpu().numpy()
-    wanted = np.arange(len(host)) if queries is None else queries.cpu().numpy()
-    if len(wanted) == 0:
+    heard = np.arange(len(host))
+    if spacing_m > 0 and len(host):
+        _, heard = np.unique(np.floor(host / spacing_m).astype(np.int64), axis=0, return_index=True)
+    if len(host) == 0:
         return torch.zeros(0, count, dtype=torch.int64, device=points.device)
     # One more than wanted: a point is its own nearest neighbour, save among points at the same place.
-    _, rows = cKDTree(host).query(host[wanted], k=count + 1, distance_upper_bound=radius_m)
-    rows = np.where((rows == len(host)) | (rows == wanted[:, None]), -1, rows)
+    _, found = cKDTree(host[heard]).query(host, k=count + 1, distance_upper_bound=radius_m)
+    rows = np.append(heard, -1)[found]
+    rows = np.where(rows == np.arange(len(host))[:, None], -1, rows)
     order = np.argsort(rows < 0, axis=1, kind="stable")[:, :count]
     return torch.from_numpy(np.take_along_axis(rows, order, axis=1)).to(points.device)
 

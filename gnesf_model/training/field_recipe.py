@@ -33,12 +33,12 @@ class FieldRecipe:
     rooms: int = 240
     views: int = 28
     validation_rooms: int = 24
-    epochs: int = 13
+    epochs: int = 8
     rooms_per_step: int = 2
     width: int = 160
     height: int = 120
     sources: tuple[int, int] = (6, 24)
-    points: int = 2500
+    points: int = 3000
     telling: int = 1200
     invented: float = 0.25
     shift_m: float = 0.01

@@ -5,7 +5,7 @@ import torch
 
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.field.spatial_voting import SpatialOptions, SpatialVoting, SurfacePatch, find_neighbours
+from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch
 from gnesf_model.field.surfaces import MeasuredSurface, surface_normals
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
@@ -51,9 +51,8 @@ def test_neighbours_mend_a_map_and_edges_stay():
         mapper.votes.color(surface.rows).float() / 255,
     )
     assert float((patch.normals.norm(dim=1) > 0.5).float().mean()) > 0.9
-    options = SpatialOptions()
-    neighbours = find_neighbours(points, options.radius_m, options.neighbours)
-    smooth = SpatialVoting(options, learned=False)(patch, distribution, neighbours, votes)
+    spatial = SpatialVoting(learned=False)
+    smooth = spatial(patch, distribution, spatial.neighbours(points), votes)
     fair = (votes > 0) & (distance.abs() < 0.02) & (truth < 20)
     before, after = ((d.argmax(1) == truth)[fair].float().mean().item() for d in (distribution, smooth))
     assert before < 0.95, "there must be something to mend"

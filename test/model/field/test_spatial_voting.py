@@ -61,16 +61,22 @@ def test_any_classes_any_order_and_any_frame():
     torch.testing.assert_close(spatial(turned, distribution, neighbours), found, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("learned", [False, True])
-def test_what_has_changed_can_be_asked_for_alone(learned):
+def test_nothing_beyond_the_reach_has_a_say():
     patch, distribution, _ = corner_patch()
-    # Enough neighbours that none of equal distance is cut off: which one it is may differ.
-    spatial = randomised(SpatialVoting(SpatialOptions(rounds=2, radius_m=0.09, neighbours=40), learned))
-    votes = torch.rand(len(distribution), generator=torch.Generator().manual_seed(5)) * 9
-    whole = spatial(patch, distribution, find_neighbours(patch.points, 0.09, 40), votes)
-    changed = torch.tensor([3, 200, 17, 400])
-    torch.testing.assert_close(spatial.refreshed(patch, distribution, changed, votes), whole[changed])
-    assert spatial.refreshed(patch, distribution, changed[:0]).shape == (0, 2)
+    spatial = randomised(SpatialVoting(SpatialOptions(rounds=2, radius_m=0.1, spacing_m=0.06, neighbours=60)))
+    assert spatial.reach_m == pytest.approx(0.26)
+    found = spatial(patch, distribution, spatial.neighbours(patch.points))
+    far = patch.points[:, 1] > 0.35
+    changed = torch.where(far[:, None], distribution.flip(1), distribution)
+    other = spatial(patch, changed, spatial.neighbours(patch.points))
+    unreached = patch.points[:, 1] < 0.35 - spatial.reach_m
+    assert unreached.any() and torch.equal(found[unreached], other[unreached])
+    assert not torch.equal(found[~unreached & ~far], other[~unreached & ~far])
+    # Without what lies beyond it, it is the same, too.
+    near = patch.points[:, 1] < 0.35
+    part = SurfacePatch(patch.points[near], patch.normals[near], patch.colors[near])
+    alone = spatial(part, distribution[near], spatial.neighbours(part.points))
+    torch.testing.assert_close(alone[unreached[near]], found[unreached])
 
 
 def test_points_without_votes_take_their_neighbours_and_islands_stay_unknown():
@@ -122,15 +128,28 @@ def test_neighbours_are_the_nearest_within_the_radius():
     for k in range(200):
         near = apart[k].sort().indices[: int((apart[k] < 0.2).sum())][:8]
         assert found[k][found[k] >= 0].tolist() == near.tolist()
-    some = torch.tensor([5, 17])
-    assert torch.equal(find_neighbours(points, 0.2, 8, some), found[some])
-    assert find_neighbours(points, 0.2, 8, some[:0]).shape == (0, 8)
     twins = torch.zeros(3, 3)
     for k, row in enumerate(find_neighbours(twins, 0.1, 4)):
         assert k not in row.tolist() and (row >= 0).sum() == 2
 
 
-@pytest.mark.parametrize("wrong", [{"radius_m": 0.0}, {"neighbours": 0}, {"rounds": -1}, {"share": 1.0}])
+def test_with_a_spacing_few_neighbours_reach_far():
+    points = torch.rand(3000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1.0, 0.01])
+    found = find_neighbours(points, 0.3, 24, 0.12)
+    heard = found[found >= 0].unique()
+    cubes = (points / 0.12).floor().long()
+    assert len(heard) == len(cubes.unique(dim=0)), "one for each cube"
+    apart = (points[found.clamp_min(0)] - points[:, None]).norm(dim=-1)[found >= 0]
+    assert float(apart.max()) <= 0.3 and float(apart.median()) > 0.15
+    assert float((points[find_neighbours(points, 0.3, 24)] - points[:, None]).norm(dim=-1).max()) < 0.12
+    assert not (found == torch.arange(3000)[:, None]).any()
+    assert find_neighbours(points[:0], 0.3, 24, 0.12).shape == (0, 24)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"radius_m": 0.0}, {"spacing_m": -0.1}, {"neighbours": 0}, {"rounds": -1}, {"share": 1.0}]
+)
+@pytest.mark.parametrize("wrong", WRONG)
 def test_options_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SpatialOptions(**wrong)
