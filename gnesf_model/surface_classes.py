@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -10,7 +9,7 @@ import torch
 
 from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch
 from gnesf_model.volume.block_grid import BlockGrid
-from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours
+from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours, with_neighbours
 from gnesf_model.volume.surface import surface_points, voxel_normals
 from gnesf_model.volume.votes import VoteTable, strongest
 
@@ -131,11 +130,4 @@ class SurfaceClasses:
     def _around(self, slots: torch.Tensor) -> torch.Tensor:
         """Rows of blocks (N,) and of those that votes reach from them."""
         grid = self._grid()
-        steps = math.ceil(self._spatial.reach_m / grid.block_size_m)
-        coords = grid.coords[slots].long()
-        found = [slots]
-        for step in itertools.product(range(-steps, steps + 1), repeat=3):
-            if any(step):
-                found.append(grid.find(coords + torch.tensor(step, device=grid.device)))
-        every = torch.cat(found)
-        return every[every >= 0].unique()
+        return with_neighbours(grid, slots, math.ceil(self._spatial.reach_m / grid.block_size_m))

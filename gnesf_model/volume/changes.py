@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 
 from gnesf_model.volume.block_grid import BlockGrid
+
+_BOX_LIMIT = 1 << 22
+"""Blocks of a box up to which neighbours are looked for in a table of it."""
 
 
 class BlockChanges:
@@ -54,3 +58,23 @@ def with_lower_neighbours(grid: BlockGrid, slots: torch.Tensor) -> torch.Tensor:
             found.append(grid.find(coords - torch.tensor(step, device=grid.device)))
     every = torch.cat(found)
     return every[every >= 0].unique()
+
+
+def with_neighbours(grid: BlockGrid, slots: torch.Tensor, steps: int) -> torch.Tensor:
+    """Rows (M,) of some blocks (N,) and of all that are at most so many blocks away along each axis, ascending."""
+    if len(slots) == 0 or steps == 0:
+        return slots.unique()
+    coords = grid.coords[slots].long()
+    low = coords.amin(0) - steps
+    shape = tuple((coords.amax(0) + steps - low + 1).tolist())
+    if math.prod(shape) > _BOX_LIMIT:  # far apart: half by half
+        axis = int((coords.amax(0) - coords.amin(0)).argmax())
+        nearer = coords[:, axis] <= coords[:, axis].median()
+        if bool(nearer.all()):
+            nearer = coords[:, axis] < coords[:, axis].max()
+        return torch.cat([with_neighbours(grid, slots[part], steps) for part in (nearer, ~nearer)]).unique()
+    wanted = torch.zeros(shape, device=grid.device)
+    wanted[tuple((coords - low).unbind(1))] = 1.0
+    wanted = torch.nn.functional.max_pool3d(wanted[None, None], 2 * steps + 1, 1, steps)[0, 0] > 0
+    found = grid.directory(low, shape)[wanted]
+    return found[found >= 0].sort().values

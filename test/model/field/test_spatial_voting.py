@@ -149,7 +149,6 @@ def test_with_a_spacing_few_neighbours_reach_far():
 @pytest.mark.parametrize(
     "wrong", [{"radius_m": 0.0}, {"spacing_m": -0.1}, {"neighbours": 0}, {"rounds": -1}, {"share": 1.0}]
 )
-@pytest.mark.parametrize("wrong", WRONG)
 def test_options_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SpatialOptions(**wrong)

@@ -3,7 +3,7 @@
 import torch
 
 from gnesf_model.volume.block_grid import BlockGrid
-from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours
+from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours, with_neighbours
 
 
 def make_grid() -> BlockGrid:
@@ -71,3 +71,18 @@ def test_the_surface_of_a_block_depends_on_those_above_it():
     middle = grid.find(torch.tensor([(1, 1, 1)]))
     found = {tuple(c) for c in grid.coords[with_lower_neighbours(grid, middle)].tolist()}
     assert found == {(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)}
+
+
+def test_neighbours_are_all_blocks_within_so_many_steps_also_of_blocks_far_apart():
+    generator = torch.Generator().manual_seed(0)
+    coords = torch.randint(-6, 7, (600, 3), generator=generator).unique(dim=0)
+    # Two clusters, too far apart for one table.
+    coords = torch.cat([coords, coords + torch.tensor([5000, -3000, 9])])
+    grid = BlockGrid(0.05, {"tsdf": (torch.float32, 1.0)}, max_blocks=5000)
+    grid.allocate(coords)
+    for slots in (torch.tensor([3]), torch.tensor([3, 70, len(coords) - 1]), torch.arange(len(coords))):
+        for steps in (0, 1, 3):
+            apart = (grid.coords[: grid.count, None] - grid.coords[slots]).abs().amax(-1).amin(1)
+            expected = (apart <= steps).nonzero()[:, 0]
+            assert torch.equal(with_neighbours(grid, slots, steps), expected)
+    assert with_neighbours(grid, slots[:0], 2).tolist() == []
