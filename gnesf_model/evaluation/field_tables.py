@@ -118,12 +118,14 @@ def recording_table(
     points: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
     leave_out: Sequence[str] = (),
+    picture: Callable[[int, Frame, dict[str, np.ndarray]], None] = lambda number, frame, labels: None,
 ) -> dict[str, Any]:
     """How the methods do on one labelled recording: `2d` (its images) and `3d` (its surface), method -> scores.
 
     Args:
         points: ground truth points (N, 3) and labels (N,) for 3D instead of the labelled pixels.
         leave_out: classes that the means are also given without.
+        picture: called with every labelled frame and what each method says of it, (H, W) uint8 by name.
     """
     surface, images = UnitScores(segmenter.labels), UnitScores(segmenter.labels)
 
@@ -144,6 +146,7 @@ def recording_table(
             _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
             for method, found in labels.items():
                 images.add(number // SPAN_FRAMES, method, wanted, found)
+            picture(number, frame, labels)
     return {
         "2d": images.to_json(AVERAGED, leave_out),
         "3d": surface.to_json(AVERAGED, leave_out),

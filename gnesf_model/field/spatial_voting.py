@@ -49,11 +49,11 @@ class SpatialOptions:
         hidden: width of the affinity network.
     """
 
-    radius_m: float = 0.27
-    spacing_m: float = 0.12
+    radius_m: float = 0.10
+    spacing_m: float = 0.0
     neighbours: int = 24
-    rounds: int = 3
-    share: float = 0.9
+    rounds: int = 5
+    share: float = 0.8
     encoding: int = 24
     hidden: int = 32
 

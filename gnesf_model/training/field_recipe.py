@@ -33,14 +33,14 @@ class FieldRecipe:
     rooms: int = 240
     views: int = 28
     validation_rooms: int = 24
-    epochs: int = 8
+    epochs: int = 7
     rooms_per_step: int = 2
     width: int = 160
     height: int = 120
     sources: tuple[int, int] = (6, 24)
     points: int = 3000
     telling: int = 1200
-    invented: float = 0.25
+    invented: float = 0.35
     shift_m: float = 0.01
     turn_deg: float = 0.5
     merge: float = 0.3

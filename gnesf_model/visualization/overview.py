@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gnesf_model.frame import Camera, Frame
-from gnesf_model.labels import UNKNOWN
+from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.visualization.images import caption, colorize, fit_width, legend, overlay, shade
@@ -29,15 +29,23 @@ def overview(mapper: SemanticMapper, surface: LabelledPoints, frames: list[Frame
     present = [surface.labels, seen]
     rows = [caption(np.hstack(room), title)]
     for frame in frames:
-        pictures = [("photograph", frame.rgb)]
-        for name, labels in frame_labels(mapper, frame).items():
-            pictures.append((name, overlay(frame.rgb, labels, mapper.labels)))
-            present.append(labels.reshape(-1))
-        width = _WIDTH_PX // len(pictures)
-        rows.append(np.hstack([caption(fit_width(image, width), name) for name, image in pictures]))
-    strip = legend(mapper.labels, np.unique(np.concatenate(present)), _WIDTH_PX)
+        labels = frame_labels(mapper, frame)
+        rows.append(strip(frame.rgb, labels, mapper.labels))
+        present += [values.reshape(-1) for values in labels.values()]
+    return stacked(rows, mapper.labels, np.unique(np.concatenate(present)))
+
+
+def strip(rgb: np.ndarray, labels: dict[str, np.ndarray], space: LabelSpace) -> np.ndarray:
+    """A photograph (H, W, 3) and, beside it, what each of some label images (H, W) says of it, with its name."""
+    pictures = [("photograph", rgb), *((name, overlay(rgb, values, space)) for name, values in labels.items())]
+    width = _WIDTH_PX // len(pictures)
+    return np.hstack([caption(fit_width(image, width), name) for name, image in pictures])
+
+
+def stacked(rows: list[np.ndarray], space: LabelSpace, present: np.ndarray) -> np.ndarray:
+    """Pictures of at most 1280 px below each other, and the legend of the label values (N,) that are to be seen."""
     padded = [np.pad(r, ((0, 0), (0, _WIDTH_PX - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
-    return np.vstack([*padded, strip])
+    return np.vstack([*padded, legend(space, present, _WIDTH_PX)])
 
 
 def from_above(

@@ -24,7 +24,7 @@ from gnesf_model.training.noisy_segmenter import NoisySegmenter
 from gnesf_model.training.room_sequences import RoomSequence, RoomSequenceFolder, RoomSequences, jittered
 
 SMALL = FieldOptions(widths=(8, 16, 16, 24), features=(12, 12, 12), encoding=(8, 8, 8), direct_classes=20)
-PERFECT = Habits(np.arange(20), base=0.0, near=0.0, border=0.0, near_m=1.0, sure=0.0, unclear=0.0)
+PERFECT = Habits(np.arange(20), base=0.0, near=0.0, border=0.0, near_m=1.0, height=3.2, sure=0.0, unclear=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def sequence() -> RoomSequence:
 def overconfident(classes, rng):
     """Wrong on nearly half of the segments, alike in every view, and surer when wrong: averaging believes it."""
     mistaken_for = (np.arange(classes) + 1 + np.arange(classes) % 3) % classes
-    return Habits(mistaken_for, base=0.45, near=0.0, border=0.0, near_m=1.0, sure=-0.6, unclear=0.4)
+    return Habits(mistaken_for, base=0.45, near=0.0, border=0.0, near_m=1.0, height=3.2, sure=-0.6, unclear=0.4)
 
 
 def plain(**changes) -> FieldRecipe:
