@@ -274,7 +274,7 @@ class SemanticsConfig(Section):
         1.5, "A view votes on voxels nearer than this to the surface it measured, voxels.", low=0.5, high=8.0
     )
     voting: str = option(
-        "average",
+        "learned",
         "How much each view's vote counts: learned: by the neural field (eq. 3 and 4); average: all the same.",
         choices=("learned", "average"),
     )
@@ -283,7 +283,7 @@ class SemanticsConfig(Section):
         160, "Longer side of the image that the neural field looks at, px; it was trained at 160.", low=32, high=2048
     )
     neighbours: str = option(
-        "none",
+        "learned",
         "Votes that surface points take from their neighbours: learned: by the neural field; geometric: by distance, "
         "normals and colour; none.",
         choices=("learned", "geometric", "none"),
