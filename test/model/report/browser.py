@@ -1,0 +1,66 @@
+"""Opens a page in a headless browser and tells what a script in it found, what it complained of and what it asked for."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+MISSING = f"no browser: none of {', '.join(NAMES)} is on the PATH (apt-get install chromium)"
+_OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--enable-logging=stderr",
+)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What happened.
+
+    Attributes:
+        found: what the script gave.
+        console: lines that the page wrote to the console, errors among them.
+        requested: addresses that were asked for, but for the page itself and what stands in it.
+    """
+
+    found: Any
+    console: list[str]
+    requested: list[str]
+
+
+def visit(page: Path, script: str, folder: Path, width: int = 1200, height: int = 900) -> Visit:
+    """Load a page and run an asynchronous function body in it, after its own scripts; what it returns is JSON."""
+    wrapped = f"""<script>addEventListener("load", async () => {{
+        const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        const run = async () => {{ {script} }};
+        const found = await run().catch((error) => ({{ error: String(error) }}));
+        document.body.dataset.found = JSON.stringify(found);
+    }});</script></body>"""
+    text = page.read_text(encoding="utf-8")
+    assert text.count("</body>") == 1
+    probed, log = folder / "probed.html", folder / "net.json"
+    probed.write_text(text.replace("</body>", wrapped), encoding="utf-8")
+    options = [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", f"--window-size={width},{height}"]
+    command = [BROWSER, *_OPTIONS, *options, "--virtual-time-budget=20000", "--dump-dom", f"file://{probed}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True)
+    data = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert data, f"the script did not end:\n{done.stderr[-3000:]}"
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    addresses = set(re.findall(r'"url":"([^"]+)"', log.read_text(encoding="utf-8", errors="replace")))
+    requested = sorted(a for a in addresses if not a.startswith(("data:", "chrome:", "about:", f"file://{probed}")))
+    return Visit(json.loads(html.unescape(data[1])), console, requested)
