@@ -1,4 +1,4 @@
-"""Opens a page in a headless browser and tells what a script in it found, what it complained of and what it asked for."""
+"""Opens a page in a headless browser: what a script in it finds, what it complains of and what it asks for."""
 
 from __future__ import annotations
 
