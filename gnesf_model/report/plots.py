@@ -167,7 +167,7 @@ def _svg(draw: Callable[[Figure], None], size: tuple[float, float], title: str) 
     for color, variable in _VARIABLES.items():
         text = text.replace(color, f"var(--{variable})")
     text = _FONT.sub(r"font-size: \1px", text)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # the same in every plot, and nothing refers to them
+    text = re.sub(r' id="[\w.]+_\d+"', "", text)  # the same in every plot, and nothing refers to them
     view = re.search(r'viewBox="[^"]*"', text)[0]
     opening = f'<svg role="img" aria-label="{title}" style="max-width: {round(size[0] * 96)}px" {view}'
     return re.sub("<svg [^>]*", f'{opening} xmlns:xlink="http://www.w3.org/1999/xlink"', text, count=1)

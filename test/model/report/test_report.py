@@ -29,7 +29,7 @@ SETTINGS = ["--set", "device=cpu", "--set", "cpu_threads=1", "--set", "volume.mi
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recording") / NAME
-    write_folder(RoomSource(5, frames=FRAMES, width=96, height=72, shading=False), folder)
+    write_folder(RoomSource(3, frames=FRAMES, width=96, height=72, shading=False), folder)
     return folder
 
 
@@ -240,6 +240,7 @@ return found;
 
 
 @pytest.mark.skipif(BROWSER is None, reason=MISSING)
+@pytest.mark.timeout(600)
 class TestInABrowser:
     @pytest.fixture(scope="class")
     def seen(self, out: Path, tmp_path_factory: pytest.TempPathFactory):
@@ -265,6 +266,7 @@ class TestInABrowser:
         assert seen.found["none"]["covered"] == 0
         assert seen.found["count"].startswith("0 of ")
 
+    @pytest.mark.slow
     def test_a_telephone_shows_it_without_scrolling_sideways(self, out: Path, tmp_path: Path) -> None:
         found = visit(out / "report.html", LOOK, tmp_path, width=500, height=900).found
         assert found["overflow"] == 0
