@@ -14,6 +14,7 @@ COMMANDS = {
     "synth": ("gnesf_model.commands.synth", "write a procedural room as an RGB-D folder or a bag"),
     "train": ("gnesf_model.commands.train", "train the bundled networks on procedural rooms"),
     "eval": ("gnesf_model.commands.evaluate", "score the segmenter on procedural rooms or labelled photographs"),
+    "export": ("gnesf_model.commands.export", "write networks as ONNX files, for TensorRT and others"),
     "play": ("gnesf_ros.bag_player", "play a bag onto real topics, with /clock (needs ROS 2)"),
     "demo": ("gnesf_ros.demo", "a recording through the real node, with pictures (needs ROS 2)"),
 }

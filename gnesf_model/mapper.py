@@ -359,8 +359,8 @@ class SemanticMapper:
     def _no_memory(self, what: str, error: Exception) -> str:
         reason = " ".join(str(error).split())[:200]
         return (
-            f"the GPU has no memory left to {what} (the map takes {self.memory_bytes / 1e6:.0f} MB): end other programs "
-            "on it, take a smaller network or segmenter.input_size, coarser volume.voxel_size_m, a lower "
+            f"the GPU has no memory left to {what} (the map takes {self.memory_bytes / 1e6:.0f} MB): end other "
+            "programs on it, take a smaller network or segmenter.input_size, coarser volume.voxel_size_m, a lower "
             f"volume.max_map_memory_mb, or device: cpu ({reason})"
         )
 

@@ -26,7 +26,7 @@ ALLOWED = {
     "timing": "",
     "device": "",
     "frame": "",
-    "config": "",
+    "config": "resources",
     "geometry": "frame",
     "trajectory": "frame geometry",
     "transforms": "frame geometry trajectory",
@@ -38,6 +38,7 @@ ALLOWED = {
     "pose_jumps": "frame",
     "sampling": "frame geometry segment volume",
     "field": "frame fusion geometry labels segment volume",
+    "export": "field labels segment",
     "mapper": "config device frame fusion geometry keyframes labels pose_jumps sampling segment timing volume",
     "map_check": "gnesf_model frame mapper",
     "map_file": "device map_check mapper volume",
@@ -50,21 +51,21 @@ ALLOWED = {
     "visualization": "frame geometry labels mapper segment voxels",
     "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device field frame labels segment",
-    "commands": "gnesf_model build config data device evaluation frame geometry labels mapper recording segment "
-    "training visualization",
+    "commands": "gnesf_model build config data device evaluation export field frame geometry labels "
+    "mapper recording segment training visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 lightning numpy onnxruntime rosbags safetensors scipy torch torchmetrics tqdm transformers "
-    "trimesh yaml",
+    "gnesf_model": "cv2 lightning numpy onnx onnxruntime rosbags safetensors scipy torch torchmetrics tqdm "
+    "transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.
 TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 # Libraries that only some machines have, or that take seconds to load.
-LAZY = {"open3d", "onnxruntime", "transformers"}
+LAZY = {"open3d", "onnx", "onnxruntime", "transformers"}
 
 
 def is_ros(library: str) -> bool:

