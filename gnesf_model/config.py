@@ -16,6 +16,8 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from gnesf_model.resources import read_yaml
+
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 _SCIENTIFIC = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)
 
@@ -459,11 +461,7 @@ class Config(Section):
             path: file; ``<node>: ros__parameters: {...}`` is unwrapped.
             overrides: dotted names that win over the file.
         """
-        with open(path, encoding="utf-8") as stream:
-            try:
-                tree = yaml.safe_load(stream)
-            except yaml.YAMLError as error:
-                raise ValueError(f"{path} is not valid YAML: {error}") from error
+        tree = read_yaml(Path(path))
         if tree is None:
             tree = {}
         if not isinstance(tree, dict):

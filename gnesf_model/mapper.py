@@ -22,7 +22,7 @@ from gnesf_model.labels import LabelSpace
 from gnesf_model.pose_jumps import PoseJumpResponse
 from gnesf_model.sampling import inside_image, nearest_pixels, sample_beside_edges, seen_from_color
 from gnesf_model.segment.pixels import moving_pixels
-from gnesf_model.segment.segmenter import Segmentation, Segmenter
+from gnesf_model.segment.segmenter import Segmentation, Segmenter, grid_size
 from gnesf_model.surface_classes import SurfaceClasses
 from gnesf_model.timing import StageTimer
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid, MapFull, OutOfReach
@@ -247,8 +247,8 @@ class SemanticMapper:
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
                 and nothing is mapped until `jumps.resume` or `reset` (``paused``), or
-                what it adds does not fit (``map_full``; its geometry may have fitted where its votes
-                did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
+                what it adds does not fit (``map_full``, ``out_of_memory``; its geometry may have fitted where its
+                votes did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
         """
         self._timer.restart()
         if self.jumps.demands_reset(frame, self.config.input.on_pose_jump):
@@ -265,6 +265,8 @@ class SemanticMapper:
             raise FrameDropped("map_full", str(error), segmentation) from error
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
+        except torch.cuda.OutOfMemoryError as error:
+            raise FrameDropped("out_of_memory", self._no_memory("map the frame", error), segmentation) from error
         return MapUpdate(frame.stamp_ns, segmentation, keyframe, self.classes.changed(slots), self._timer.read())
 
     @torch.inference_mode()
@@ -353,10 +355,30 @@ class SemanticMapper:
         return stale
 
     def _segment(self, frame: Frame) -> Segmentation:
+        expected = grid_size(*frame.rgb.shape[:2])
         try:
-            return self.segmenter(frame.rgb, frame.stamp_ns)
+            segmentation = self.segmenter(frame.rgb, frame.stamp_ns)
+            shape = tuple(segmentation.probabilities.shape[1:])
+            usable = shape == expected and bool(segmentation.probabilities.sum().isfinite())
+        except torch.cuda.OutOfMemoryError as error:
+            raise FrameDropped("out_of_memory", self._no_memory("segment the image", error)) from error
         except (RuntimeError, ValueError, OSError) as error:
             raise FrameDropped("segmenter", f"the segmenter failed: {error}") from error
+        if not usable:  # one such image would stay in the votes of every voxel that it touched
+            raise FrameDropped(
+                "segmenter",
+                f"the segmenter gave {shape[0]}x{shape[1]} cells or values that are not finite, expected finite "
+                f"probabilities of {expected[0]}x{expected[1]} cells: check its weights and its input",
+            )
+        return segmentation
+
+    def _no_memory(self, what: str, error: Exception) -> str:
+        reason = " ".join(str(error).split())[:200]
+        return (
+            f"the GPU has no memory left to {what} (the map takes {self.memory_bytes / 1e6:.0f} MB): end other "
+            "programs on it, take a smaller network or segmenter.input_size, coarser volume.voxel_size_m, a lower "
+            f"volume.max_map_memory_mb, or device: cpu ({reason})"
+        )
 
     def _depth_view(self, frame: Frame, segmentation: Segmentation) -> DepthView:
         """Depth on the device, 0 where it is out of range or shows something that moves."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from gnesf_model.device import torch_device
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.image_processor import ImageProcessor
-from gnesf_model.segment.network import ClassOutput, Resampler
+from gnesf_model.segment.network import ClassOutput, Normalisation, Resampler
 from gnesf_model.segment.recognise import not_recognised, recognise
 from gnesf_model.segment.segmenter import Segmentation, check_rgb
 
@@ -59,7 +60,6 @@ class TransformersSegmenter:
         self._device = torch_device(device)
         source = {"revision": revision} if revision else {}
         config = _load_config(str(name), source)
-        self._by_masks = config.model_type in _MASK_MODELS
         self._output = ClassOutput(
             self._name,
             _own_labels(self._name, config, labels, network_labels),
@@ -74,7 +74,8 @@ class TransformersSegmenter:
         except ValueError as error:
             raise ValueError(f"{self._name}: preprocessor_config.json: {error}") from error
         # float32 also where the file has half precision: a CPU has no fast one, and CUDA gets it by autocast.
-        self._model = _load_model(str(name), config, source).float().to(self._device).eval()
+        model = _load_model(str(name), config, source).float().to(self._device)
+        self.scores = ClassScores(model, by_masks=config.model_type in _MASK_MODELS).eval()
         self._resample = Resampler()
 
     def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
@@ -89,8 +90,8 @@ class TransformersSegmenter:
         pixels = torch.from_numpy(image)[None].to(self._device)
         half = torch.autocast(self._device.type, dtype=torch.float16, enabled=self._device.type == "cuda")
         with torch.inference_mode(), half:
-            outputs = self._model(pixel_values=pixels)
-        if self._by_masks:
+            outputs = self.scores.model(pixel_values=pixels)
+        if self.scores.by_masks:
             masks = self._resample(outputs.masks_queries_logits[0], height, width)
             probabilities = mask_probabilities(outputs.class_queries_logits[0].float(), masks)
         else:
@@ -105,6 +106,41 @@ class TransformersSegmenter:
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which an image of `height` x `width` goes through the network."""
         return self._processor.input_size(height, width)
+
+    @property
+    def own_labels(self) -> LabelSpace:
+        """Label space of the network's channels."""
+        return self._output.own
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """From pixels to the network's input."""
+        return self._processor.normalisation
+
+
+class ClassScores(nn.Module):
+    """A network of transformers that gives one map of class scores, as a sidecar describes it, whatever its kind.
+
+    Args:
+        model: of transformers.
+        by_masks: whether it classifies masks.
+    """
+
+    def __init__(self, model: nn.Module, by_masks: bool) -> None:
+        super().__init__()
+        self.model, self.by_masks = model, by_masks
+
+    @property
+    def kind(self) -> str:
+        """`logits` or, of networks that classify masks, `probabilities`."""
+        return "probabilities" if self.by_masks else "logits"
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Scores (1, C, h, w) of an image (1, 3, H, W), at the resolution at which the network gives them."""
+        outputs = self.model(pixel_values=pixels)
+        if self.by_masks:
+            return mask_probabilities(outputs.class_queries_logits[0], outputs.masks_queries_logits[0])[None]
+        return outputs.logits
 
 
 def mask_probabilities(class_logits: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
