@@ -175,6 +175,8 @@ class SemanticMapper:
         self.frames = 0
         self.jumps = PoseJumpResponse()
         self._timer = StageTimer(self.device)
+        self._touched: torch.Tensor | None = None
+        """Blocks that the frame in work has changed."""
 
     @property
     def labels(self) -> LabelSpace:
@@ -248,9 +250,11 @@ class SemanticMapper:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
                 and nothing is mapped until `jumps.resume` or `reset` (``paused``), or
                 what it adds does not fit (``map_full``, ``out_of_memory``; its geometry may have fitted where its
-                votes did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
+                votes did not: `FrameDropped.blocks`). What the map held is unharmed. The drop carries the
+                segmentation, if there is one.
         """
         self._timer.restart()
+        self._touched = None
         if self.jumps.demands_reset(frame, self.config.input.on_pose_jump):
             self.reset()
         with self._timer("segment"):
@@ -262,11 +266,12 @@ class SemanticMapper:
             drop.segmentation = segmentation
             raise
         except MapFull as error:
-            raise FrameDropped("map_full", str(error), segmentation) from error
+            raise FrameDropped("map_full", str(error), segmentation, self._changed()) from error
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
         except torch.cuda.OutOfMemoryError as error:
-            raise FrameDropped("out_of_memory", self._no_memory("map the frame", error), segmentation) from error
+            text = self._no_memory("map the frame", error)
+            raise FrameDropped("out_of_memory", text, segmentation, self._changed()) from error
         return MapUpdate(frame.stamp_ns, segmentation, keyframe, self.classes.changed(slots), self._timer.read())
 
     @torch.inference_mode()
@@ -311,6 +316,10 @@ class SemanticMapper:
             colors=self.votes.color(rows).view(*shape, 3).cpu().numpy(),
         )
 
+    def _changed(self) -> torch.Tensor | None:
+        """Blocks that a frame changed before it failed; None where it did not come that far."""
+        return None if self._touched is None else self.classes.changed(self._touched)
+
     def _tsdf_volume(self) -> TsdfVolume:
         volume = self.config.volume
         return TsdfVolume(
@@ -330,7 +339,7 @@ class SemanticMapper:
             with self._timer("tsdf_integrate"):
                 observation = self.tsdf.integrate(view, slots)
         with self._timer("tsdf_clear"):
-            touched = torch.cat([slots, self._clear(frame, view, slots)])
+            touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
         if len(touched) == 0:
             raise FrameDropped("no_depth", self._nothing_measured(frame))
         self.frames += 1
