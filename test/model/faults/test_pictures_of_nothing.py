@@ -1,4 +1,4 @@
-"""Pictures in which there is nothing to see, through the bundled network: their depth is mapped, and no value is lost."""
+"""Pictures in which there is nothing to see, through the bundled network: their depth is mapped all the same."""
 
 from __future__ import annotations
 
