@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseStamped
 from gnesf_msgs.srv import SaveMap
 from held_labels import HeldLabels
 from rclpy.parameter_client import AsyncParameterClient
@@ -23,7 +26,8 @@ from gnesf_ros.conversions import image_message
 
 pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 pytest.importorskip("onnx", reason="needs the extra 'dev', which writes the network")
-WAIT_S = 1.0
+WAIT_S = 60.0
+"""An image waits for longer than any machine takes here: what ends the waiting is a newer pose, not a clock."""
 
 
 class Faulty(Robot):
@@ -52,10 +56,10 @@ class Faulty(Robot):
         with safe_open(str(self._map), "np") as file:
             return file.metadata()["sha256"]
 
-    def dropped(self, reason: str, **messages: Image | None) -> None:
-        """Send a frame that must be dropped for `reason` alone and leave the map as it was."""
+    def dropped(self, reason: str, **messages: Callable[[Frame], Any]) -> None:
+        """Send a frame, some messages made otherwise, that must be dropped for `reason` and leave the map as it was."""
         before, drops, frame = self.digest(), self.drops, self.next()
-        self.send(frame, **{role: made(frame) if callable(made) else made for role, made in messages.items()})
+        self.send(frame, **{role: made(frame) for role, made in messages.items()})
         assert self.drops == {**drops, reason: drops.get(reason, 0) + 1}
         assert self.digest() == before
 
@@ -72,7 +76,7 @@ def robot(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     robot = Faulty(room_bag, tmp_path_factory.mktemp("faults"))
     try:
         yield robot
-        assert robot.node.stop() == 0
+        assert robot.node.stop(timeout_s=120) == 0
     finally:
         robot.close()
 
@@ -82,7 +86,7 @@ def test_a_camera_info_that_comes_last_is_waited_for(robot: Faulty) -> None:  # 
     messages = usual_messages(frame)
     for role in ("color", "depth", "pose"):
         robot.publishers[role].publish(messages[role])
-    robot.peer.wait(lambda: robot.value("images waiting") == "1", "the image to wait")
+    robot.peer.wait(lambda: robot.status.frames_pending == 1, "the image to wait")
     robot.publishers["info"].publish(messages["info"])
     robot.peer.wait(lambda: robot.status.frames_processed == 1, "the image in the map")
     assert robot.drops == {}
@@ -100,7 +104,7 @@ def test_poses_that_are_late_twice_or_in_another_order_serve_all_the_same(robot:
     # Late: the image is there, and waits for its pose.
     for role in ("info", "depth", "color"):
         robot.publishers[role].publish(usual_messages(frames[2])[role])
-    robot.peer.wait(lambda: robot.value("images waiting") == "1", "the image to wait")
+    robot.peer.wait(lambda: robot.status.frames_pending == 1, "the image to wait")
     robot.publishers["pose"].publish(poses[2])
     robot.peer.wait(lambda: robot.status.frames_processed == processed + 3, "the image in the map")
     robot.mapped(frames[3])
@@ -112,16 +116,21 @@ def test_one_missing_pose_is_interpolated_and_a_gap_is_not(robot: Faulty) -> Non
     robot.publishers["pose"].publish(usual_messages(after)["pose"])
     robot.mapped(missing, pose=None)
     robot.mapped(after)
-    # Nothing on the other side of the image within the time that it waits.
-    robot.dropped("no_pose", pose=None)
-    robot.shows("dropped: no_pose", "1")
+    # The next pose is 0.8 s later, and nothing is interpolated over more than half a second.
+    robot.dropped("no_pose", pose=pose_after_a_gap)
+    robot.says("has a gap of")
     robot.mapped()
 
 
+def pose_after_a_gap(frame: Frame) -> PoseStamped:
+    return usual_messages(replace(frame, stamp_ns=frame.stamp_ns + 800_000_000))["pose"]
+
+
 def test_a_pose_that_comes_after_its_image_was_given_up_harms_nothing(robot: Faulty) -> None:
-    frame = robot.next()
-    drops = robot.drops.get("no_pose", 0)
-    robot.send(frame, pose=None)
+    for _ in range(8):  # beyond the pose that came after the gap
+        robot.mapped()
+    frame, drops = robot.next(), robot.drops.get("no_pose", 0)
+    robot.send(frame, pose=pose_after_a_gap(frame))
     assert robot.drops["no_pose"] == drops + 1
     before = robot.digest()
     robot.publishers["pose"].publish(usual_messages(frame)["pose"])
@@ -163,21 +172,17 @@ def test_depth_of_nan_is_no_measurement(robot: Faulty) -> None:
 def test_the_resolution_may_change_while_mapping(robot: Faulty) -> None:
     robot.mapped()
     # Images that their camera info does not describe are refused, ...
-    small = robot.next()
-    half = replace(
-        small, camera=small.camera.strided(2, 0.0), rgb=small.rgb[::2, ::2].copy(), depth=small.depth[::2, ::2].copy()
-    )
-    before = robot.digest()
-    robot.send(half, info=None)
-    assert robot.drops["image_size"] == 1
-    assert robot.digest() == before
+    robot.dropped("image_size", **{role: partial(halved, role=role) for role in ("color", "depth")})
     # ... those of a new size with their own camera info are mapped, and again those of the old one.
-    small = robot.next()
-    half = replace(
-        small, camera=small.camera.strided(2, 0.0), rgb=small.rgb[::2, ::2].copy(), depth=small.depth[::2, ::2].copy()
-    )
-    robot.mapped(half)
+    frame = robot.next()
+    robot.mapped(frame, **{role: halved(frame, role) for role in ("info", "color", "depth")})
     robot.mapped()
+
+
+def halved(frame: Frame, role: str) -> Any:
+    """A message of the frame at half the size."""
+    camera, rgb, depth = frame.camera.strided(2, 0.0), frame.rgb[::2, ::2].copy(), frame.depth[::2, ::2].copy()
+    return usual_messages(replace(frame, camera=camera, rgb=rgb, depth=depth))[role]
 
 
 def test_stamps_that_step_back_start_over_and_the_map_stays(robot: Faulty) -> None:
@@ -219,7 +224,7 @@ def test_a_segmenter_that_hangs_stops_neither_the_node_nor_the_map(room_bag: Pat
 def test_at_20_hz_a_machine_that_manages_3_hz_maps_the_newest(tmp_path: Path) -> None:
     """The age of what comes out stays that of one frame in work and one that waited, however long it goes on."""
     room = tmp_path / "room"
-    write_bag(RoomSource(2, frames=80, width=32, height=24, shading=False), room / "bag", labels_dir=room / "labels")
+    write_bag(RoomSource(2, frames=50, width=32, height=24, shading=False), room / "bag", labels_dir=room / "labels")
     stamps = sorted(int(path.stem) for path in (room / "labels").glob("*.png"))
     labels = HeldLabels(room / "labels", tmp_path / "labels", stamps, hold_s=1 / 3)
     robot = Robot(room, tmp_path / "log", **{"segmenter.model": f"oracle:{labels.folder}"})
@@ -230,13 +235,12 @@ def test_at_20_hz_a_machine_that_manages_3_hz_maps_the_newest(tmp_path: Path) ->
                 robot.publishers[role].publish(message)
             sent[frame.stamp_ns] = time.monotonic()
             time.sleep(0.05)
-        robot.peer.wait(
-            lambda: robot.status.frames_received == len(stamps) and robot.status.frames_pending == 0,
-            f"all images to be dealt with; {robot.drops}",
-        )
-        taken = sorted(labels.opened)
-        assert taken[-1] == stamps[-1], "the newest wins"
-        assert robot.drops == {"superseded": len(stamps) - len(taken)}
+        newest = list(sent)[-10]  # the last ones may be lost on the way, by a best-effort subscription
+        robot.peer.wait(lambda: max(labels.opened, default=0) >= newest, "the newest images to be asked for", 120)
+        robot.peer.wait(lambda: robot.status.frames_pending == 0, "the images to be dealt with")
+        taken, status = sorted(labels.opened), robot.status
+        assert robot.drops["superseded"] > 0
+        assert status.frames_processed + sum(status.drop_counts) == status.frames_received
         assert len(taken) < len(stamps) / 2
         # How long each waited, beside how long the one before it was in work.
         waited = np.array([labels.opened[stamp] - sent[stamp] for stamp in taken])
