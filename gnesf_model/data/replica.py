@@ -46,7 +46,7 @@ class ReplicaRendering(FrameFiles[int]):
 
     A trajectory has 16 numbers a line: camera-to-world of frame N, optical axes. Labels may lie beside it in both:
     ``semantic_class/semantic_class_N.png`` (8 bits, Replica's class ids, 0 = none). The camera is that of
-    ``cam_params.json`` in this folder or above, else the one that both were rendered with: fx = fy = width / 2, centred.
+    ``cam_params.json`` in this folder or above, else that which both were rendered with: fx = fy = width / 2, centred.
 
     Args:
         folder: of one rendering.
@@ -73,9 +73,6 @@ class ReplicaRendering(FrameFiles[int]):
         self._depth_unit_m = 1.0 / (units_per_m or layout.units_per_m)
         own = LABEL_SPACE if (self.folder / LABELS).is_dir() else None
         super().__init__("_".join(_name_parts(self.folder)), list(self._images)[::every], own)
-
-    def labelled_points(self) -> None:
-        """None: the labelled pixels are the ground truth in 3D."""
 
     def _where(self, item: int) -> str:
         return self._images[item].name

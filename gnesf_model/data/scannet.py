@@ -40,7 +40,7 @@ class ScanNetScan(FrameFiles[int]):
         <scan>_vh_clean_2.labels.ply         the mesh, an NYU40 id per vertex (optional)
 
     Colour and labels are brought to the depth image by the intrinsics of both; where colour does not reach, there is no
-    depth. Extrinsics are taken for the identity, as every user of ScanNet does. A frame whose tracking was lost (a
+    depth. Extrinsics are taken for the identity, as is usual. A frame whose tracking was lost (a
     pose of -inf) is dropped as ``bad_pose``.
 
     Args:
@@ -62,14 +62,17 @@ class ScanNetScan(FrameFiles[int]):
         self._mesh = self.folder / f"{name}_vh_clean_2.labels.ply"
         super().__init__(name, self._files.numbers[::every], LABEL_SPACE if self._labels else None)
 
-    def labelled_points(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Vertices (N, 3) float64 of the labelled mesh and their classes (N,) uint8 in `LABEL_SPACE`; None without.
+    @property
+    def has_labelled_points(self) -> bool:
+        """Whether the labelled mesh is there."""
+        return self._mesh.is_file()
+
+    def labelled_points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (N, 3) float64 of the labelled mesh and their classes (N,) uint8 in `LABEL_SPACE`.
 
         Raises:
             OSError, ValueError: the mesh cannot be read, or has no labels.
         """
-        if not self._mesh.is_file():
-            return None
         data = self._mesh.read_bytes()
         try:
             vertices = load_ply(io.BytesIO(data))["metadata"]["_ply_raw"]["vertex"]["data"]
@@ -181,7 +184,7 @@ def _only_sens(folder: Path) -> SensFile:
         raise ValueError(f"{folder} holds {len(paths)} .sens files, expected the one of a scan")
     found = SensFile(paths[0])
     if found.moved:
-        logger.warning("%s states that its cameras are apart; they are taken for one, as is usual", paths[0])
+        logger.warning("%s states that its cameras are apart; they are taken for one, as usual", paths[0])
     return found
 
 

@@ -98,7 +98,7 @@ def _read_zipped(archive: zipfile.ZipFile, name: str) -> bytes | None:
 
 
 def _find_lookup(folder: Path) -> np.ndarray | None:
-    """Table (65536,) uint8 from raw label ids to `LABEL_SPACE`; None, with a warning, where ScanNet's table is missing."""
+    """Table (65536,) uint8 from raw label ids to `LABEL_SPACE`; None, with a warning, without ScanNet's table."""
     above = folder.resolve()
     for place in (above, *above.parents[:2]):
         if (place / TABLE).is_file():

@@ -1,4 +1,4 @@
-"""The one way to open a recording: a folder, a bag, a scene of a data set or a procedural room, all yielding `Frame`."""
+"""The one way to open a recording: a folder, a bag, a scene of a data set or a room, all yielding `Frame`."""
 
 from __future__ import annotations
 
