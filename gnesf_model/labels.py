@@ -221,7 +221,7 @@ class LabelSpace:
         return cls(name, tuple(classes), 0, _check_maps(maps or {}))
 
 
-SHIPPED = ("scannet20", "nyu40", "ade20k150", "coco_panoptic")
+SHIPPED = ("scannet20", "nyu40", "ade20k150", "coco_panoptic", "replica")
 """Label spaces in config/labels, in the order in which a class name is looked up."""
 
 

@@ -1,4 +1,4 @@
-"""`gnesf eval`: how good the segmenter is, on procedural rooms or on labelled photographs, or a whole recording."""
+"""`gnesf eval`: the segmenter on procedural rooms or photographs, a whole recording, or the scenes of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from gnesf_model import __version__
 from gnesf_model.build import build_field
-from gnesf_model.commands import eval_recording, eval_voting
+from gnesf_model.commands import eval_dataset, eval_recording, eval_voting
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms.looks import LOOKS
 from gnesf_model.data.procrooms.splits import SPLITS, split_of
@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     eval_recording.add_arguments(recording)
     voting = kinds.add_parser("voting", help="a recording: ways of fusing views, side by side")
     eval_voting.add_arguments(voting)
+    for data_set, text in eval_dataset.DATA_SETS.items():
+        eval_dataset.add_arguments(kinds.add_parser(data_set, help=text), data_set)
     rooms.add_argument(
         "--tables",
         type=int,
@@ -68,8 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score and tell; 0 when there are scores."""
-    if arguments.kind in ("recording", "voting"):
-        return (eval_recording if arguments.kind == "recording" else eval_voting).run(arguments)
+    commands = {
+        "recording": eval_recording,
+        "voting": eval_voting,
+        **dict.fromkeys(eval_dataset.DATA_SETS, eval_dataset),
+    }
+    if arguments.kind in commands:
+        return commands[arguments.kind].run(arguments)
     segmenter = build_segmenter(
         arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
     )

@@ -43,6 +43,11 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
         help="ground truth: label images, or a point set with xyz and label (ScanNet-20 unless SOURCE says otherwise)",
     )
     parser.add_argument("--pose-dir", default="pose", metavar="NAME", help="folder of poses (default pose)")
+    add_config_arguments(parser)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that settings come from."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, as config/gnesf.yaml")
     parser.add_argument(
         "--set",
@@ -69,7 +74,7 @@ class OpenRecording:
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.config = config = _config(arguments)
+        self.config = config = config_of(arguments)
         labels = Path(arguments.labels) if arguments.labels else None
         points = load_labelled_points(labels) if labels is not None and labels.suffix == ".npz" else None
         self.labels_dir = labels if points is None else None
@@ -201,14 +206,16 @@ class _Oracle:
         self._labels.update({f.stamp_ns: f.labels for f in frames if f.labels is not None})
 
 
-def _config(arguments: argparse.Namespace) -> Config:
+def config_of(arguments: argparse.Namespace) -> Config:
+    """The settings of `add_config_arguments`, and of the options that have a name of their own.
+
+    Raises:
+        ValueError, OSError: no such setting, or a value out of range.
+    """
     overrides = parse_overrides(arguments.overrides)
-    named = {
-        "segmenter.model": arguments.segmenter,
-        "geometry": arguments.geometry,
-        "volume.voxel_size_m": arguments.voxel_size,
-    }
-    overrides |= {name: value for name, value in named.items() if value is not None}
+    named = {"segmenter.model": "segmenter", "geometry": "geometry", "volume.voxel_size_m": "voxel_size"}
+    given = {name: getattr(arguments, option, None) for name, option in named.items()}
+    overrides |= {name: value for name, value in given.items() if value is not None}
     if arguments.config is None:
         return Config.from_flat(overrides)
     return Config.load(arguments.config, overrides)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,20 +9,23 @@ import numpy as np
 
 from gnesf_model.config import InputConfig
 from gnesf_model.data.encoded import decode_bytes, decode_rgb
-from gnesf_model.frame import Camera, Frame, FrameDropped, check_pose, clean_depth
-from gnesf_model.geometry import pose_from_quaternion, quaternion_from_pose
-
-logger = logging.getLogger(__name__)
-
-FRAME_RATE_HZ = 30
-FIRST_STAMP_NS = 1_000_000_000
-"""Stamp of frame 0 where there are no stamps; not zero, which ROS takes for "no time"."""
+from gnesf_model.data.frame_files import (
+    FRAME_RATE_HZ,
+    FrameFiles,
+    read_bytes,
+    read_depth,
+    read_matrix,
+    read_pose,
+    rigid_pose,
+    stamp_of_frame,
+)
+from gnesf_model.frame import Camera, Frame, clean_depth
 
 STAMP_DIGITS = 16
 """A file stem with at least so many digits is a stamp in nanoseconds (since 1970, not a frame number)."""
 
 
-class RgbdFolder:
+class RgbdFolder(FrameFiles[tuple[int, Path]]):
     """Frames of a folder::
 
         color/<stem>.jpg|png   8-bit colour
@@ -62,11 +62,8 @@ class RgbdFolder:
         label_space: str = "scannet20",
     ) -> None:
         self.folder = Path(folder).expanduser()
-        self.name = self.folder.resolve().name
-        self.drops: Counter[str] = Counter()
-        self.last_message: dict[str, str] = {}
         self._depth_unit_m = (config or InputConfig()).depth_unit_m
-        self._K = _read_matrix(self.folder / "intrinsics.txt", "the 3x3 camera matrix")[:3, :3]
+        self._K = read_matrix(self.folder / "intrinsics.txt", "the 3x3 camera matrix")[:3, :3]
         Camera.from_matrix(self._K, 1, 1)  # refuses zeros and NaN before the first frame
         self._depth_dir = self.folder / "depth" if (self.folder / "depth").is_dir() else None
         self._pose_dir = self.folder / pose_dir
@@ -78,22 +75,8 @@ class RgbdFolder:
         self._labels_dir = Path(labels_dir).expanduser() if labels_dir else self.folder / "label"
         if labels_dir and not self._labels_dir.is_dir():
             raise FileNotFoundError(f"label folder {self._labels_dir} does not exist")
-        self.label_space = label_space if self._labels_dir.is_dir() else None
-        self._images = self._find_images()
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __iter__(self) -> Iterator[Frame]:
-        self.drops.clear()
-        self.last_message.clear()
-        for stamp_ns, path in self._images:
-            try:
-                yield self._frame(stamp_ns, path)
-            except FrameDropped as error:
-                self.drops[error.reason] += 1
-                self.last_message[error.reason] = f"{path.name}: {error}"
-                logger.warning("dropped %s: %s", path, error)
+        own = label_space if self._labels_dir.is_dir() else None
+        super().__init__(self.folder.resolve().name, self._find_images(), own)
 
     def _find_images(self) -> list[tuple[int, Path]]:
         """Stamp and path of every colour image, in the order of time."""
@@ -124,36 +107,28 @@ class RgbdFolder:
             listed[words[0]] = int(words[1])
         return listed
 
-    def _frame(self, stamp_ns: int, path: Path) -> Frame:
-        rgb = decode_rgb(_read(path, "unreadable_image"))
+    def _where(self, item: tuple[int, Path]) -> str:
+        return item[1].name
+
+    def _frame(self, item: tuple[int, Path]) -> Frame:
+        stamp_ns, path = item
+        rgb = decode_rgb(read_bytes(path, "unreadable_image"))
         camera = Camera.from_matrix(self._K, rgb.shape[1], rgb.shape[0])
         return Frame(stamp_ns, rgb, camera, self._pose(path.stem), self._depth(path.stem), self._labels(path.stem))
 
     def _pose(self, stem: str) -> np.ndarray:
-        path = self._pose_dir / f"{stem}.txt"
-        if not path.is_file():
-            raise FrameDropped("no_pose", f"{path} does not exist")
-        try:
-            pose = _read_matrix(path, "a 4x4 camera-to-world pose")
-        except ValueError as error:
-            raise FrameDropped("bad_pose", str(error)) from error
-        check_pose(pose)
-        return pose_from_quaternion(pose[:3, 3], quaternion_from_pose(pose))
+        return rigid_pose(read_pose(self._pose_dir / f"{stem}.txt"))
 
     def _depth(self, stem: str) -> np.ndarray | None:
         if self._depth_dir is None:
             return None
-        path = self._depth_dir / f"{stem}.png"
-        depth = decode_bytes(_read(path, "no_depth"), cv2.IMREAD_UNCHANGED)
-        if depth.dtype != np.uint16 or depth.ndim != 2:
-            raise FrameDropped("bad_depth", f"{path} is {depth.dtype} {depth.shape}, expected 16-bit with one channel")
-        return clean_depth(depth, self._depth_unit_m)
+        return clean_depth(read_depth(self._depth_dir / f"{stem}.png"), self._depth_unit_m)
 
     def _labels(self, stem: str) -> np.ndarray | None:
         path = self._labels_dir / f"{stem}.png"
         if not path.is_file():  # ground truth may cover some of the frames only
             return None
-        return decode_bytes(_read(path, "unreadable_image"), cv2.IMREAD_UNCHANGED)
+        return decode_bytes(read_bytes(path, "unreadable_image"), cv2.IMREAD_UNCHANGED)
 
 
 def _stamp_of_stem(path: Path) -> int:
@@ -165,24 +140,4 @@ def _stamp_of_stem(path: Path) -> int:
         )
     if len(stem) >= STAMP_DIGITS:
         return int(stem)
-    return FIRST_STAMP_NS + round(int(stem) * 1_000_000_000 / FRAME_RATE_HZ)
-
-
-def _read(path: Path, reason: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FrameDropped(reason, f"{path} cannot be read: {error.strerror}") from error
-
-
-def _read_matrix(path: Path, what: str) -> np.ndarray:
-    """(3, 3) or (4, 4) float64 matrix of a text file."""
-    try:
-        matrix = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except OSError as error:
-        raise FileNotFoundError(f"{path} cannot be read, expected {what}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path} does not hold {what}: {error}") from error
-    if matrix.shape not in ((3, 3), (4, 4)):
-        raise ValueError(f"{path} holds {matrix.shape} numbers, expected {what}")
-    return matrix
+    return stamp_of_frame(int(stem))

@@ -1,4 +1,4 @@
-"""The one way to open a recording: a folder, a bag or a procedural room, all yielding `Frame`."""
+"""The one way to open a recording: a folder, a bag, a scene of a data set or a room, all yielding `Frame`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from gnesf_model.data.bag_file import BAG_SUFFIXES
 from gnesf_model.frame import Frame
 
 ACCEPTED = (
-    "a folder with color/, depth/, pose/ and intrinsics.txt; a bag (a folder with metadata.yaml, or an .mcap "
-    "or .db3 file); or rooms:SEED for a procedural room"
+    "a folder with color/, depth/, pose/ and intrinsics.txt; a scan of ScanNet (a folder with a .sens file, or with "
+    "color/ and intrinsic/); a rendering of Replica (rgb/ and traj_w_c.txt, or results/ and traj.txt); a bag (a folder "
+    "with metadata.yaml, or an .mcap or .db3 file); or rooms:SEED for a procedural room"
 )
 
 POSE_DIR = "pose"
@@ -54,7 +55,7 @@ def open_source(
         spec: one of `ACCEPTED`.
         config: topics, frames and tolerances of a bag; depth unit of a folder.
         labels_dir: ground truth: by file stem for a folder (default: its ``label/``), ``<stamp_ns>.png`` for a
-            bag; a procedural room has its own.
+            bag; a procedural room and a data set have their own.
         pose_dir: which folder holds the poses of an RGB-D folder; nothing else has one.
 
     Raises:
@@ -63,11 +64,7 @@ def open_source(
     """
     config = config or InputConfig()
     if str(spec).startswith("rooms:"):
-        if labels_dir is not None:
-            raise ValueError(
-                f"{spec} has its own ground truth, and labels were given ({labels_dir}): leave out --labels"
-            )
-        _check_no_pose_dir(str(spec), pose_dir)
+        _check_own_truth(str(spec), labels_dir, pose_dir)
         return _room(str(spec))
     path = Path(spec).expanduser()
     if not path.exists():
@@ -77,11 +74,27 @@ def open_source(
 
         _check_no_pose_dir(f"the bag {path}", pose_dir)
         return BagSource(path, config, labels_dir=labels_dir)
+    scene = _data_set(path)
+    if scene is not None:
+        _check_own_truth(str(path), labels_dir, pose_dir)
+        return scene(path)
     if (path / "color").is_dir():
         from gnesf_model.data.rgbd_folder import RgbdFolder
 
         return RgbdFolder(path, config, pose_dir=pose_dir, labels_dir=labels_dir)
     raise ValueError(f"{path} is {_describe(path)}, expected {ACCEPTED}")
+
+
+def _data_set(path: Path) -> type[FrameSource] | None:
+    """What reads the data set that a folder is laid out as; an RGB-D folder is none, whatever else lies in it."""
+    if not path.is_dir() or (path / "intrinsics.txt").is_file():
+        return None
+    from gnesf_model.data.replica import ReplicaRendering, is_rendering
+    from gnesf_model.data.scannet import ScanNetScan, is_scan
+
+    if is_scan(path):
+        return ScanNetScan
+    return ReplicaRendering if is_rendering(path) else None
 
 
 def _room(spec: str) -> FrameSource:
@@ -91,6 +104,12 @@ def _room(spec: str) -> FrameSource:
     from gnesf_model.data.procrooms import RoomSource
 
     return RoomSource(int(seed))
+
+
+def _check_own_truth(what: str, labels_dir: str | Path | None, pose_dir: str) -> None:
+    if labels_dir is not None:
+        raise ValueError(f"{what} has its own ground truth, and labels were given ({labels_dir}): leave out --labels")
+    _check_no_pose_dir(what, pose_dir)
 
 
 def _check_no_pose_dir(what: str, pose_dir: str) -> None:

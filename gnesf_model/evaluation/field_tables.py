@@ -128,31 +128,70 @@ def recording_table(
         picture: called with every labelled frame and what each method says of it, (H, W) uint8 by name.
     """
     surface, images = UnitScores(segmenter.labels), UnitScores(segmenter.labels)
-
-    def alone(number: int, frame: Frame, said: Segmentation) -> None:
-        if frame.labels is not None:
-            found = pixel_labels(said, *frame.labels.shape)
-            images.add(
-                number // SPAN_FRAMES, "per frame", *(a[::PIXEL_STRIDE, ::PIXEL_STRIDE] for a in (frame.labels, found))
-            )
-
-    mapped = _map(source, segmenter, trained, config, alone, progress=progress)
-    xyz, truth = points if points is not None else mapped.truth.points()
-    cubes = np.unique(np.floor(xyz / CUBE_M).astype(np.int64), axis=0, return_inverse=True)[1].reshape(-1)
-    _score_surface(mapped, surface, xyz, truth, cubes)
-    for number, frame in enumerate(map(GroundTruth(source.label_space, segmenter.labels), progress(source))):
-        if frame.labels is not None:
-            wanted = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
-            _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
-            for method, found in labels.items():
-                images.add(number // SPAN_FRAMES, method, wanted, found)
-            picture(number, frame, labels)
+    keyframes = score_recording(
+        source,
+        segmenter,
+        trained,
+        config=config,
+        surface=surface,
+        images=images,
+        points=points,
+        cubes=lambda xyz: np.unique(np.floor(xyz / CUBE_M).astype(np.int64), axis=0, return_inverse=True)[1].reshape(
+            -1
+        ),
+        span=lambda number: number // SPAN_FRAMES,
+        progress=progress,
+        picture=picture,
+    )
     return {
         "2d": images.to_json(AVERAGED, leave_out),
         "3d": surface.to_json(AVERAGED, leave_out),
-        "keyframes": mapped.mapper.keyframes.count,
+        "keyframes": keyframes,
         "units": {"3d": f"cubes of {CUBE_M} m", "2d": f"spans of {SPAN_FRAMES} frames"},
     }
+
+
+def score_recording(
+    source: FrameSource,
+    segmenter: Segmenter,
+    trained: NeuralSemanticField,
+    *,
+    config: Config,
+    surface: UnitScores,
+    images: UnitScores,
+    cubes: Callable[[np.ndarray], np.ndarray],
+    span: Callable[[int], object],
+    points: tuple[np.ndarray, np.ndarray] | None = None,
+    progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
+    picture: Callable[[int, Frame, dict[str, np.ndarray]], None] = lambda number, frame, labels: None,
+) -> int:
+    """Add one labelled recording to the scores of its surface and of its images; gives how many keyframes voted.
+
+    Args:
+        cubes: points (N, 3) -> the unit (N,) of each; span: the number of a frame -> its unit.
+        points, picture: as `recording_table`.
+    """
+    mapped_frames: set[int] = set()
+
+    def alone(number: int, frame: Frame, said: Segmentation) -> None:
+        mapped_frames.add(number)
+        if frame.labels is not None:
+            found = pixel_labels(said, *frame.labels.shape)
+            images.add(span(number), "per frame", *(a[::PIXEL_STRIDE, ::PIXEL_STRIDE] for a in (frame.labels, found)))
+
+    mapped = _map(source, segmenter, trained, config, alone, progress=progress)
+    xyz, truth = points if points is not None else mapped.truth.points()
+    _score_surface(mapped, surface, xyz, truth, cubes(xyz))
+    for number, frame in enumerate(map(GroundTruth(source.label_space, segmenter.labels), progress(source))):
+        if frame.labels is not None:
+            wanted = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+            if number not in mapped_frames:  # still ground truth: it counts as wrong
+                images.add(span(number), "per frame", wanted, np.full_like(wanted, UNKNOWN))
+            _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
+            for method, found in labels.items():
+                images.add(span(number), method, wanted, found)
+            picture(number, frame, labels)
+    return mapped.mapper.keyframes.count
 
 
 def _map(
