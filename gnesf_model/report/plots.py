@@ -62,7 +62,7 @@ def scores_plot(metrics: dict[str, Any]) -> str:
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
         axes.set(xlim=(0, 1), xlabel="IoU", ylim=(-0.6, len(names) - 0.4))
         axes.grid(axis="x")
-        figure.legend(loc="outside upper left", ncols=3, labelcolor=_INK)
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncol=3, labelcolor=_INK)
 
     return _svg(draw, (6.4, 0.9 + 0.42 * len(names)), "IoU by class")
 
@@ -122,7 +122,7 @@ def latency_plot(metrics: dict[str, Any], frame_ms: Sequence[float]) -> str:
     step = max(1, -(-len(frame_ms) // _MOST_POINTS))
 
     def draw(figure: Figure) -> None:
-        stages, frames = figure.subplots(1, 2, width_ratios=(1, 1.15))
+        stages, frames = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.15)})
         for row, ms in enumerate(times.values()):
             p50, p95, p99 = (max(ms[f"p{p}_ms"], 1e-3) for p in (50, 95, 99))
             stages.plot([p50, p99], [row, row], color=_LINE, linewidth=3, zorder=1)
@@ -133,7 +133,7 @@ def latency_plot(metrics: dict[str, Any], frame_ms: Sequence[float]) -> str:
         stages.set(xscale="log", xlabel="ms", ylim=(-0.6, len(times) - 0.4), title="Stages")
         stages.xaxis.set_major_formatter(_short)
         stages.grid(axis="x")
-        stages.legend(ncols=3, loc="lower left", bbox_to_anchor=(0.25, 1.0), labelcolor=_INK)
+        stages.legend(ncol=3, loc="lower left", bbox_to_anchor=(0.25, 1.0), labelcolor=_INK)
         at = np.arange(0, len(frame_ms), step)
         frames.plot(at, np.asarray(frame_ms)[at], ".", color=_SERIES[0], markersize=3)
         frames.set(xlabel="frame", ylabel="ms", ylim=(0, None), title=f"Every frame: {whole}")

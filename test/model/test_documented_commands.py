@@ -54,7 +54,7 @@ def run(line: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_evaluation(place: Path) -> None:
     listed = commands("evaluation.md")
     assert len(listed) >= 12

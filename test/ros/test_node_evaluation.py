@@ -20,7 +20,7 @@ def evaluate(room_bag: Path, out: Path, *more: str) -> dict:
     source = (str(room_bag / "bag"), "--labels", str(room_bag / "labels"), "--segmenter", "oracle")
     command = [sys.executable, "-m", "gnesf_model.cli", "eval", "recording", *source, "--out", str(out), *SETTINGS]
     command += ["--through-node", *more]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr
     return load_metrics(out)
 
@@ -33,6 +33,7 @@ def offline(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     return load_metrics(out)
 
 
+@pytest.mark.timeout(800)
 def test_with_every_frame_it_is_the_offline_map(room_bag: Path, tmp_path: Path, offline: dict) -> None:
     found = evaluate(room_bag, tmp_path, "--rate", "0", "--set", "node.queue=all")
     assert (found["through"], found["frames"], found["dropped"]) == ("node", FRAMES, {})
@@ -40,8 +41,9 @@ def test_with_every_frame_it_is_the_offline_map(room_bag: Path, tmp_path: Path, 
     assert found["node"]["peak_memory_mb"] > 50
     assert found["scores"] == offline["scores"]
     assert found["map"]["surface_points"] == offline["map"]["surface_points"]
-    assert found["growth"]["frames"] == offline["growth"]["frames"]
-    assert found["growth"]["voxels"] == offline["growth"]["voxels"]
+    # A status may tell of two keyframes at once.
+    assert 2 <= len(found["growth"]["frames"]) <= found["keyframes"] == offline["keyframes"]
+    assert found["growth"]["voxels"][-1] == offline["growth"]["voxels"][-1]
     assert found["latency"]["n"] == FRAMES and found["latency"]["p50_ms"] > 0
     assert {"segment", "vote"} <= set(found["stages"])
     left = {"cloud.ply", "metrics.json", "metrics.md", "node.log", "node.map", "params.yaml", "report.html"}
@@ -50,6 +52,7 @@ def test_with_every_frame_it_is_the_offline_map(room_bag: Path, tmp_path: Path, 
     assert "image on its topic to the map" in (tmp_path / "metrics.md").read_text()
 
 
+@pytest.mark.timeout(800)
 def test_what_the_node_leaves_out_is_counted_and_costs(room_bag: Path, tmp_path: Path, offline: dict) -> None:
     # Many times faster than recorded, so that frames do get lost, on any machine.
     found = evaluate(room_bag, tmp_path, "--rate", "30")
