@@ -220,7 +220,9 @@ class SegmenterConfig(Section):
         "ONNX file with its YAML sidecar, folder or hub id of a transformers checkpoint; bundled: the network of the "
         "demonstration, trained on procedural rooms alone; oracle:DIR: label images by stamp, for tests.",
     )
-    revision: str = option("", "Revision of a hub id; pin it on a robot.")
+    revision: str = option(
+        "", "Commit of a hub id (40 hexadecimal digits); without it a warning names the present one."
+    )
     labels: str = option("", "YAML label space of a network whose classes are not recognised; empty: recognise them.")
     input_size: list[float] = option(
         [], "Height and width at which the network runs; empty: its own choice.", low=8, high=8192, length=(0, 2)
@@ -387,7 +389,9 @@ class NodeConfig(Section):
         2, "Views are rendered at every so many-th pixel of the colour image; 1: at its size.", low=1, high=16
     )
     record: str = option(
-        "", "Folder of a bag (MCAP) to write results into while mapping; it must not exist. Empty: none."
+        "",
+        "Folder of a bag (MCAP) to write results into while mapping; where it exists the node takes <folder>_2 and so "
+        "on. Empty: none.",
     )
     record_period_s: float = option(
         5.0, "Time between two clouds and grids in the recorded bag, s of the recording.", low=0.05, high=3600.0

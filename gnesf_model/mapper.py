@@ -163,6 +163,8 @@ class SemanticMapper:
         self.frames = 0
         self.jumps = PoseJumpResponse()
         self._timer = StageTimer(self.device)
+        self._touched: torch.Tensor | None = None
+        """Blocks that the frame in work has changed."""
 
     @property
     def labels(self) -> LabelSpace:
@@ -232,9 +234,11 @@ class SemanticMapper:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
                 and nothing is mapped until `jumps.resume` or `reset` (``paused``), or
                 what it adds does not fit (``map_full``; its geometry may have fitted where its votes
-                did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
+                did not: `FrameDropped.blocks`). What the map held is unharmed. The drop carries the segmentation, if
+                there is one.
         """
         self._timer.restart()
+        self._touched = None
         if self.jumps.demands_reset(frame, self.config.input.on_pose_jump):
             self.reset()
         with self._timer("segment"):
@@ -246,7 +250,7 @@ class SemanticMapper:
             drop.segmentation = segmentation
             raise
         except MapFull as error:
-            raise FrameDropped("map_full", str(error), segmentation) from error
+            raise FrameDropped("map_full", str(error), segmentation, self._touched) from error
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
         return MapUpdate(frame.stamp_ns, segmentation, keyframe, slots, self._timer.read())
@@ -312,7 +316,7 @@ class SemanticMapper:
             with self._timer("tsdf_integrate"):
                 observation = self.tsdf.integrate(view, slots)
         with self._timer("tsdf_clear"):
-            touched = torch.cat([slots, self._clear(frame, view, slots)])
+            touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
         if len(touched) == 0:
             raise FrameDropped("no_depth", self._nothing_measured(frame))
         self.frames += 1

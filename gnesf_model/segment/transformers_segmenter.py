@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,13 @@ from gnesf_model.segment.network import ClassOutput, Resampler
 from gnesf_model.segment.recognise import not_recognised, recognise
 from gnesf_model.segment.segmenter import Segmentation, check_rgb
 
+logger = logging.getLogger(__name__)
+
 _MASK_MODELS = ("mask2former", "maskformer")
 _MIN_MASS = 0.05
 """Class mass below which a pixel that no query claims is left partly unknown, not scaled up."""
+_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
+"""Where the hub's cache keeps the files of a commit."""
 
 
 class TransformersSegmenter:
@@ -34,7 +40,7 @@ class TransformersSegmenter:
         name: hub id, or folder with config.json, model.safetensors and preprocessor_config.json.
         labels: space of the output; None keeps the network's own.
         device: 'auto', 'cpu' or 'cuda'.
-        revision: of a hub id; pin it on a robot.
+        revision: commit of a hub id; a branch, a tag or None is warned of, for it may name another network tomorrow.
         input_size: (height, width) at which the network runs; None: as stored with it.
         network_labels: label space of its channels; None: recognised from the class names.
 
@@ -57,7 +63,7 @@ class TransformersSegmenter:
     ) -> None:
         self._name = f"the network {name}"
         self._device = torch_device(device)
-        source = {"revision": revision} if revision else {}
+        source = {} if Path(name).is_dir() else {"revision": _commit(str(name), revision)}
         config = _load_config(str(name), source)
         self._by_masks = config.model_type in _MASK_MODELS
         self._output = ClassOutput(
@@ -139,6 +145,28 @@ def _transformers() -> Any:
     return transformers
 
 
+def _commit(name: str, revision: str | None) -> str:
+    """The commit of a hub id from which every file is loaded, with a warning where the caller did not name it."""
+    _transformers()
+    from transformers.utils import cached_file
+
+    try:
+        path = cached_file(name, "config.json", revision=revision)
+    except (OSError, ValueError) as error:
+        raise _unavailable(name, error, revision) from error
+    found = _IN_CACHE.search(str(path))
+    if found is None:  # a cache of another form; the revision is what is left to go by
+        return revision or "main"
+    commit = found.group(1)
+    if revision != commit:
+        logger.warning(
+            "the network '%s' is not pinned (%s names commit %s now, and may name another tomorrow): set "
+            "segmenter.revision (launch argument segmenter_revision) to %s, or copy the checkpoint's folder",
+            name, f"revision '{revision}'" if revision else "no revision", commit, commit,
+        )  # fmt: skip
+    return commit
+
+
 def _load_config(name: str, source: dict[str, str]) -> Any:
     try:
         config = _transformers().AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
@@ -207,12 +235,13 @@ def _load_model(name: str, config: Any, source: dict[str, str]) -> torch.nn.Modu
     return model
 
 
-def _unavailable(name: str, error: Exception) -> OSError:
+def _unavailable(name: str, error: Exception, revision: str | None = None) -> OSError:
     if Path(name).is_dir():
         remedy = "The folder needs config.json, model.safetensors and preprocessor_config.json"
     else:
+        pinned = f" --revision {revision}" if revision else ""
         remedy = (
-            f"A hub id needs a connection once: run 'hf download {name}' where there is one, or "
+            f"A hub id needs a connection once: run 'hf download {name}{pinned}' where there is one, or "
             "copy the checkpoint's folder to this machine and name the folder"
         )
     return OSError(

@@ -45,7 +45,8 @@ class Desk:
     config: Config
 
     def take(self, frame: Frame) -> None:
-        self.outputs.frame(frame, self.mapper.integrate(frame).blocks, "camera")
+        self.outputs.changed(self.mapper.integrate(frame).blocks)
+        self.outputs.frame(frame, "camera")
 
     def publish_until(self, messages: list[Any], count: int) -> None:
         """As the idle worker does it."""
