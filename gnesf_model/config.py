@@ -380,7 +380,10 @@ class NodeConfig(Section):
     )
     tsdf_period_s: float = option(2.0, "Shortest time between two clouds of all voxels, s.", low=0.05, high=3600.0)
     tsdf_max_points: int = option(
-        500000, "Voxels in such a cloud at most; those nearest to the camera stay.", low=1, high=100000000
+        500000,
+        "Voxels in such a cloud at most; the blocks nearest to the camera stay, of 512 voxels each.",
+        low=512,
+        high=100000000,
     )
     render_period_s: float = option(
         1.0, "Shortest time between two views rendered from the map, s.", low=0.0, high=3600.0

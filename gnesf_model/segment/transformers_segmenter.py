@@ -160,9 +160,9 @@ def _commit(name: str, revision: str | None) -> str:
     commit = found.group(1)
     if revision != commit:
         logger.warning(
-            "the network '%s' is not pinned (%s names commit %s now, and may name another tomorrow): set "
+            "the network '%s' is not pinned: its %s is commit %s now, and may be another tomorrow: set "
             "segmenter.revision (launch argument segmenter_revision) to %s, or copy the checkpoint's folder",
-            name, f"revision '{revision}'" if revision else "no revision", commit, commit,
+            name, f"revision '{revision}'" if revision else "newest version", commit, commit,
         )  # fmt: skip
     return commit
 
