@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ros_harness import ROOT, new_domain
+from gnesf_msgs.msg import MapperStatus
+from ros_harness import ROOT, Peer, new_domain, play
 from ros_recording import FRAMES
 
 from gnesf_model.config import Config
+from gnesf_model.data.bag_file import BagFile
+from gnesf_ros import qos
 from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, REPLAY, ROBOT, ROBOTS
 
 with_launch = pytest.mark.skipif(
@@ -148,6 +151,29 @@ def test_several_robots_are_launched_at_once(room_bag: Path, tmp_path: Path) -> 
         for name in ("/robot2/color/image_raw", "/robot2/tf_static", "/robot2/gnesf/semantic_cloud"):
             assert f" {name}: " in listed
         assert "/robot1/" not in listed
+
+
+@with_launch
+def test_each_of_several_robots_maps_its_own_camera(room_bag: Path, tmp_path: Path) -> None:
+    """The topics of the arguments are those of each robot's namespace."""
+    domain, camera = new_domain(), {f"{role}_topic": f"camera/{name}" for role, name in (
+        ("color", "color/image_raw"), ("camera_info", "color/camera_info"), ("depth", "depth/image_raw"),
+    )}  # fmt: skip
+    arguments = ["robots.launch.py", "robots:=robot1,robot2", f"segmenter:=oracle:{room_bag / 'labels'}", "queue:=all"]
+    arguments += ["global_frame:=odom", *(f"{name}:={topic}" for name, topic in camera.items())]
+    topics = {c.topic for c in BagFile(room_bag / "bag").connections}
+    remaps = [word for topic in topics for word in ("--remap", f"{topic}:=/robot1{topic}")]
+    peer = Peer(domain)
+    try:
+        statuses = {n: peer.listen(MapperStatus, f"/{n}/gnesf/status", qos.latched()) for n in ("robot1", "robot2")}
+        with Launched(domain, tmp_path / "log", *arguments) as launched:
+            launched.wait_for("ready:", count=2)
+            play(room_bag / "bag", domain, "--rate", "0", "--no-clock", "--wait-for", "/robot1/gnesf", *remaps)
+            peer.wait(lambda: statuses["robot1"][-1].frames_processed == FRAMES, "every frame of robot1", 120)
+            assert statuses["robot1"][-1].surface_voxels > 1000
+            assert statuses["robot2"][-1].frames_received == 0
+    finally:
+        peer.close()
 
 
 def test_what_the_arguments_set_exists() -> None:
