@@ -27,6 +27,7 @@ NODE: dict[str, tuple[str, str]] = {
         "Commit of a hub id, so that it is the same network for ever (segmenter.revision); empty: as in params_file.",
     ),
     "queue": ("", "newest (robots) or all (evaluation) (node.queue); empty: as in params_file."),
+    "record": ("", "Folder of a bag to write results into, e.g. results (node.record); empty: as in params_file."),
     "color_topic": ("color/image_raw", "Colour image; with node.image_transport: compressed, its raw name."),
     "camera_info_topic": ("color/camera_info", "Camera info of the colour image."),
     "depth_topic": ("depth/image_raw", "Depth image, registered to the colour image."),
@@ -78,6 +79,7 @@ PARAMETERS = {
     "segmenter": "segmenter.model",
     "segmenter_revision": "segmenter.revision",
     "queue": "node.queue",
+    "record": "node.record",
     "autostart": "node.autostart",
 }
 """The node's parameters that arguments set, where they are not empty."""
