@@ -183,7 +183,7 @@ class GnesfNode:
         if config.node.record:
             # The folder of an earlier configuration, or of an earlier run, stays as it is.
             record = ResultBag(free_folder(config.node.record), mapper, config, node.get_fully_qualified_name())
-            node.get_logger().info(f"results are recorded in {record.folder}")
+            node.get_logger().info(f"results are recorded in {record.folder.absolute()}")
         mapping = Mapping(
             mapper, publishers, config.node.cloud_period_s, self._color_frame, self._now_ns, outputs, record,
             restarted=lambda generation: self._restarts.append((generation, worker.mark())),

@@ -53,6 +53,9 @@ def start(context: LaunchContext) -> list[Node]:
             additional_env=environment,
             output="screen",
             emulate_tty=True,
+            # Not launch's 5 s and 10 s: the frame in work ends first, and a recorded bag gets its final map.
+            sigterm_timeout="60",
+            sigkill_timeout="60",
         ),
         Node(
             package="rviz2",
