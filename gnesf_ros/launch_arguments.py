@@ -68,6 +68,7 @@ ROBOTS: dict[str, tuple[str, str]] = {
     **{name: known for name, known in NODE.items() if name not in ("namespace", "rviz")},
     "params_file": ("", f"Parameter file, e.g. /etc/robots/{ROBOT}.yaml; empty: that of the package."),
     "global_frame": (f"{ROBOT}/odom", "Frame of each map (input.global_frame)."),
+    "record": ("", f"Folder of a bag of each robot's results, e.g. results/{ROBOT} (node.record); empty: none."),
     "tf_topic": ("tf", "Transforms; /tf where all robots share one tree."),
     "tf_static_topic": ("tf_static", "Static transforms; /tf_static where all robots share one tree."),
 }
