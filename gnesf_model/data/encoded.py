@@ -12,6 +12,12 @@ from gnesf_model.frame import MAX_IMAGE_SIDE_PX, FrameDropped
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers: every 0xC? but Huffman tables, extensions and arithmetic conditioning."""
+_JPEG_PIXELS_PER_BYTE = 1024
+"""A block of 8 x 8 pixels takes one bit at least; half of that rate, for what the standard may allow beyond."""
+_DEFLATE_RATIO = 1032
+"""Bytes of which deflate makes one at best (zlib's technical notes)."""
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""By colour type."""
 
 
 def decode_bytes(data: bytes | memoryview | np.ndarray, flags: int) -> np.ndarray:
@@ -31,6 +37,12 @@ def decode_bytes(data: bytes | memoryview | np.ndarray, flags: int) -> np.ndarra
             "unreadable_image",
             f"compressed image claims {width}x{height} pixels, expected sides of 1 to {MAX_IMAGE_SIDE_PX}",
         )
+    if not _can_hold(view, width, height):
+        raise FrameDropped(
+            "unreadable_image",
+            f"compressed image claims {width}x{height} pixels in {len(view)} bytes, more than its format can pack into "
+            "them: it is damaged",
+        )
     if flags != cv2.IMREAD_UNCHANGED:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -47,8 +59,16 @@ def decode_rgb(data: bytes | memoryview | np.ndarray) -> np.ndarray:
     return cv2.cvtColor(decode_bytes(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
+def _can_hold(view: memoryview, width: int, height: int) -> bool:
+    """Whether so many bytes can stand for so many pixels: otherwise a few of them would take gigabytes to decode."""
+    if bytes(view[:2]) == b"\xff\xd8":
+        return width * height <= _JPEG_PIXELS_PER_BYTE * len(view)
+    bits = view[24] * _PNG_CHANNELS.get(view[25], 1)
+    return (width * bits + 7) // 8 * height <= _DEFLATE_RATIO * len(view)
+
+
 def _header_size(view: memoryview) -> tuple[int, int]:
-    if bytes(view[:8]) == _PNG_MAGIC and len(view) >= 24:
+    if bytes(view[:8]) == _PNG_MAGIC and len(view) >= 26:
         return struct.unpack(">II", view[16:24])
     if bytes(view[:2]) == b"\xff\xd8":
         return _jpeg_size(view)

@@ -109,7 +109,7 @@ def mask2former(folder: Path) -> Path:
     return saved(transformers.Mask2FormerForUniversalSegmentation(config), folder)
 
 
-@pytest.mark.parametrize("made", [segformer, mask2former])
+@pytest.mark.parametrize("made", [segformer, pytest.param(mask2former, marks=pytest.mark.slow)])
 def test_checkpoints_of_both_kinds_with_classes_of_their_own(made, tmp_path: Path) -> None:
     """Logits and masks; the label space goes along with its kinds, colours and way into the map."""
     folder, space = made(tmp_path / "net"), tmp_path / "warehouse.yaml"

@@ -260,3 +260,20 @@ def test_bad_poses_are_dropped(field, value):
         return
     with drop("bad_pose"):
         messages.decode_pose(msg)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_few_bytes_that_claim_many_pixels_are_not_decoded(suffix):
+    """268 million pixels would be 805 MB; a plain picture, packed as well as can be, is fine."""
+    plain = cv2.imencode(suffix, np.zeros((700, 900, 3), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    message = SimpleNamespace(format=suffix, data=plain)
+    assert messages.decode_compressed(message).shape == (700, 900, 3)
+    huge = bytearray(plain)
+    if suffix == ".png":
+        huge[16:24] = struct.pack(">II", 16384, 16384)
+    else:
+        at = next(i for i in range(len(plain)) if plain[i] == 0xFF and plain[i + 1] in (0xC0, 0xC2))
+        huge[at + 5 : at + 9] = struct.pack(">HH", 16384, 16384)
+    with pytest.raises(FrameDropped, match="more than its format can pack") as drop:
+        messages.decode_compressed(SimpleNamespace(format=suffix, data=bytes(huge)))
+    assert drop.value.reason == "unreadable_image"
