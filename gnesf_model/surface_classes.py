@@ -116,8 +116,10 @@ class SurfaceClasses:
         rows, place = surface.rows[voted].unique(return_inverse=True)
         if len(rows) == 0:
             return
-        points = surface.points.new_zeros(len(rows), 3).index_add_(0, place, surface.points[voted])
-        points /= place.bincount()[:, None]
+        # In double precision: the order of the sum, which depends on how much is looked at, must not show.
+        points = torch.zeros(len(rows), 3, dtype=torch.float64, device=rows.device)
+        points.index_add_(0, place, surface.points[voted].double())
+        points = (points / place.bincount()[:, None]).float()
         patch = SurfacePatch(points, voxel_normals(grid, points), votes.color(rows).float() / 255)
         neighbours = self._spatial.neighbours(points)
         found = self._spatial(patch, votes.distribution(rows), neighbours, votes.total(rows))

@@ -131,6 +131,9 @@ def compare(live: LabelledPoints, offline: MappedRecording, every_frame: bool) -
     if same:
         return True, f"node and offline map agree: {len(live.points)} points, bit-equal"
     words = f"node and offline map differ: {len(live.points)} and {len(other.points)} points"
+    if np.array_equal(live.points, other.points):
+        apart = np.abs(live.confidence - other.confidence)
+        words += f", {(live.labels != other.labels).sum()} classes, confidence of {(apart > 0).sum()} by up to {apart.max():.2g}"
     if offline.mapper.device.type != "cpu":
         near, equal = agreement(live.points, live.labels, other.points, other.labels)
         close = min(near, equal) >= GPU_AGREEMENT

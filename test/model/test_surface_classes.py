@@ -10,6 +10,7 @@ from gnesf_model.field.spatial_voting import SpatialOptions, SpatialVoting
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.segmenter import Segmentation, grid_size
+from gnesf_model.volume import surface
 
 SPACE = LabelSpace.load("scannet20")
 
@@ -127,3 +128,17 @@ def test_rows_that_are_no_surface_have_the_votes_of_their_own(frames):
     assert apart.any() and torch.equal(label[apart], alone[apart]) and torch.equal(share[apart], alone_share[apart])
     label, share = mapper.classes.labels(torch.tensor([-1]))
     assert int(label) == 255 and float(share) == 0
+
+
+def test_in_whatever_order_the_surface_is_gone_through_it_is_the_same_to_the_last_bit(frames, monkeypatch):
+    found = []
+    for chunk in (2048, 7):
+        monkeypatch.setattr(surface, "_CHUNK_BLOCKS", chunk)
+        mapper = mapper_with(geometric())
+        for frame in frames:
+            mapper.integrate(frame)
+            if chunk == 7:
+                mapper.surface()
+        found.append(mapper.surface())
+    one, two = ({tuple(p): (a, c) for p, a, c in zip(s.points, s.labels, s.confidence)} for s in found)
+    assert one == two and len(one) > 1000
