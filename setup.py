@@ -31,12 +31,14 @@ REQUIREMENTS = [
 ]
 EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],
+    # `gnesf export onnx`, which compares what it has written with the network.
+    "export": ["onnx>=1.16", "onnxruntime>=1.17"],
     # An extra, because some machines (Jetson among them) have no wheel of it; only viewer and benchmarks use it.
     "open3d": ["open3d>=0.18"],
     "train": ["lightning>=2.6", "torchmetrics>=1.0", "tensorboard>=2.15"],
     "dev": ["pytest==7.4.4", "pytest-timeout>=2.2", "hypothesis>=6.90", "onnx>=1.16", "ruff"],
 }
-EXTRAS["all"] = [*EXTRAS["onnx"], *EXTRAS["train"], *EXTRAS["open3d"]]
+EXTRAS["all"] = [*EXTRAS["export"], *EXTRAS["train"], *EXTRAS["open3d"]]
 
 
 def version() -> str:

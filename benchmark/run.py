@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-HELPERS = ("run", "machine")
+HELPERS = ("run", "machine", "node_player")
 
 
 def main(arguments: list[str]) -> int:

@@ -16,6 +16,8 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from gnesf_model.resources import read_yaml
+
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 _SCIENTIFIC = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)
 
@@ -220,7 +222,9 @@ class SegmenterConfig(Section):
         "ONNX file with its YAML sidecar, folder or hub id of a transformers checkpoint; bundled: the network of the "
         "demonstration, trained on procedural rooms alone; oracle:DIR: label images by stamp, for tests.",
     )
-    revision: str = option("", "Revision of a hub id; pin it on a robot.")
+    revision: str = option(
+        "", "Commit of a hub id (40 hexadecimal digits); without it a warning names the present one."
+    )
     labels: str = option("", "YAML label space of a network whose classes are not recognised; empty: recognise them.")
     input_size: list[float] = option(
         [], "Height and width at which the network runs; empty: its own choice.", low=8, high=8192, length=(0, 2)
@@ -274,7 +278,7 @@ class SemanticsConfig(Section):
         1.5, "A view votes on voxels nearer than this to the surface it measured, voxels.", low=0.5, high=8.0
     )
     voting: str = option(
-        "average",
+        "learned",
         "How much each view's vote counts: learned: by the neural field (eq. 3 and 4); average: all the same.",
         choices=("learned", "average"),
     )
@@ -283,7 +287,7 @@ class SemanticsConfig(Section):
         160, "Longer side of the image that the neural field looks at, px; it was trained at 160.", low=32, high=2048
     )
     neighbours: str = option(
-        "none",
+        "learned",
         "Votes that surface points take from their neighbours: learned: by the neural field; geometric: by distance, "
         "normals and colour; none.",
         choices=("learned", "geometric", "none"),
@@ -393,7 +397,10 @@ class NodeConfig(Section):
     )
     tsdf_period_s: float = option(2.0, "Shortest time between two clouds of all voxels, s.", low=0.05, high=3600.0)
     tsdf_max_points: int = option(
-        500000, "Voxels in such a cloud at most; those nearest to the camera stay.", low=1, high=100000000
+        500000,
+        "Voxels in such a cloud at most; the blocks nearest to the camera stay, of 512 voxels each.",
+        low=512,
+        high=100000000,
     )
     render_period_s: float = option(
         1.0, "Shortest time between two views rendered from the map, s.", low=0.0, high=3600.0
@@ -402,7 +409,9 @@ class NodeConfig(Section):
         2, "Views are rendered at every so many-th pixel of the colour image; 1: at its size.", low=1, high=16
     )
     record: str = option(
-        "", "Folder of a bag (MCAP) to write results into while mapping; it must not exist. Empty: none."
+        "",
+        "Folder of a bag (MCAP) to write results into while mapping; where it exists the node takes <folder>_2 and so "
+        "on. Empty: none.",
     )
     record_period_s: float = option(
         5.0, "Time between two clouds and grids in the recorded bag, s of the recording.", low=0.05, high=3600.0
@@ -459,11 +468,7 @@ class Config(Section):
             path: file; ``<node>: ros__parameters: {...}`` is unwrapped.
             overrides: dotted names that win over the file.
         """
-        with open(path, encoding="utf-8") as stream:
-            try:
-                tree = yaml.safe_load(stream)
-            except yaml.YAMLError as error:
-                raise ValueError(f"{path} is not valid YAML: {error}") from error
+        tree = read_yaml(Path(path))
         if tree is None:
             tree = {}
         if not isinstance(tree, dict):

@@ -29,11 +29,22 @@ def torch_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
+_own_threads: tuple[int, int] | None = None
+"""Threads of torch and of OpenCV before they were first limited here; None while they are not."""
+
+
 def set_cpu_threads(count: int) -> None:
-    """Limit torch and OpenCV to `count` threads in this process; 0 leaves them their own choice."""
-    if count:
-        torch.set_num_threads(count)
-        cv2.setNumThreads(count)
+    """Limit torch and OpenCV to `count` threads in this process; 0 gives them back what they had before."""
+    global _own_threads
+    if not count and _own_threads is None:
+        return
+    if _own_threads is None:
+        _own_threads = torch.get_num_threads(), cv2.getNumThreads()
+    for_torch, for_opencv = (count, count) if count else _own_threads
+    torch.set_num_threads(for_torch)
+    cv2.setNumThreads(for_opencv)
+    if not count:
+        _own_threads = None
 
 
 def release_memory() -> None:

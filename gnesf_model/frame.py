@@ -24,12 +24,14 @@ class FrameDropped(ValueError):
     Attributes:
         reason: short snake_case name under which the drop is counted, e.g. ``no_pose``.
         segmentation: what the segmenter said of the image, where it came that far.
+        blocks: (N,) rows of the voxel blocks that it changed all the same; None: it changed nothing.
     """
 
-    def __init__(self, reason: str, message: str, segmentation: Any = None) -> None:
+    def __init__(self, reason: str, message: str, segmentation: Any = None, blocks: Any = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.segmentation = segmentation
+        self.blocks = blocks
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from gnesf_model.labels import LabelSpace
 from gnesf_model.pose_jumps import PoseJumpResponse
 from gnesf_model.sampling import inside_image, nearest_pixels, sample_beside_edges, seen_from_color
 from gnesf_model.segment.pixels import moving_pixels
-from gnesf_model.segment.segmenter import Segmentation, Segmenter
+from gnesf_model.segment.segmenter import Segmentation, Segmenter, grid_size
 from gnesf_model.surface_classes import SurfaceClasses
 from gnesf_model.timing import StageTimer
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid, MapFull, OutOfReach
@@ -175,6 +175,8 @@ class SemanticMapper:
         self.frames = 0
         self.jumps = PoseJumpResponse()
         self._timer = StageTimer(self.device)
+        self._touched: torch.Tensor | None = None
+        """Blocks that the frame in work has changed."""
 
     @property
     def labels(self) -> LabelSpace:
@@ -247,10 +249,12 @@ class SemanticMapper:
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
                 and nothing is mapped until `jumps.resume` or `reset` (``paused``), or
-                what it adds does not fit (``map_full``; its geometry may have fitted where its votes
-                did not). What the map held is unharmed. The drop carries the segmentation, if there is one.
+                what it adds does not fit (``map_full``, ``out_of_memory``; its geometry may have fitted where its
+                votes did not: `FrameDropped.blocks`). What the map held is unharmed. The drop carries the
+                segmentation, if there is one.
         """
         self._timer.restart()
+        self._touched = None
         if self.jumps.demands_reset(frame, self.config.input.on_pose_jump):
             self.reset()
         with self._timer("segment"):
@@ -262,9 +266,12 @@ class SemanticMapper:
             drop.segmentation = segmentation
             raise
         except MapFull as error:
-            raise FrameDropped("map_full", str(error), segmentation) from error
+            raise FrameDropped("map_full", str(error), segmentation, self._changed()) from error
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
+        except torch.cuda.OutOfMemoryError as error:
+            text = self._no_memory("map the frame", error)
+            raise FrameDropped("out_of_memory", text, segmentation, self._changed()) from error
         return MapUpdate(frame.stamp_ns, segmentation, keyframe, self.classes.changed(slots), self._timer.read())
 
     @torch.inference_mode()
@@ -309,6 +316,10 @@ class SemanticMapper:
             colors=self.votes.color(rows).view(*shape, 3).cpu().numpy(),
         )
 
+    def _changed(self) -> torch.Tensor | None:
+        """Blocks that a frame changed before it failed; None where it did not come that far."""
+        return None if self._touched is None else self.classes.changed(self._touched)
+
     def _tsdf_volume(self) -> TsdfVolume:
         volume = self.config.volume
         return TsdfVolume(
@@ -328,7 +339,7 @@ class SemanticMapper:
             with self._timer("tsdf_integrate"):
                 observation = self.tsdf.integrate(view, slots)
         with self._timer("tsdf_clear"):
-            touched = torch.cat([slots, self._clear(frame, view, slots)])
+            touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
         if len(touched) == 0:
             raise FrameDropped("no_depth", self._nothing_measured(frame))
         self.frames += 1
@@ -353,10 +364,30 @@ class SemanticMapper:
         return stale
 
     def _segment(self, frame: Frame) -> Segmentation:
+        expected = grid_size(*frame.rgb.shape[:2])
         try:
-            return self.segmenter(frame.rgb, frame.stamp_ns)
+            segmentation = self.segmenter(frame.rgb, frame.stamp_ns)
+            shape = tuple(segmentation.probabilities.shape[1:])
+            usable = shape == expected and bool(segmentation.probabilities.sum().isfinite())
+        except torch.cuda.OutOfMemoryError as error:
+            raise FrameDropped("out_of_memory", self._no_memory("segment the image", error)) from error
         except (RuntimeError, ValueError, OSError) as error:
             raise FrameDropped("segmenter", f"the segmenter failed: {error}") from error
+        if not usable:  # one such image would stay in the votes of every voxel that it touched
+            raise FrameDropped(
+                "segmenter",
+                f"the segmenter gave {shape[0]}x{shape[1]} cells or values that are not finite, expected finite "
+                f"probabilities of {expected[0]}x{expected[1]} cells: check its weights and its input",
+            )
+        return segmentation
+
+    def _no_memory(self, what: str, error: Exception) -> str:
+        reason = " ".join(str(error).split())[:200]
+        return (
+            f"the GPU has no memory left to {what} (the map takes {self.memory_bytes / 1e6:.0f} MB): end other "
+            "programs on it, take a smaller network or segmenter.input_size, coarser volume.voxel_size_m, a lower "
+            f"volume.max_map_memory_mb, or device: cpu ({reason})"
+        )
 
     def _depth_view(self, frame: Frame, segmentation: Segmentation) -> DepthView:
         """Depth on the device, 0 where it is out of range or shows something that moves."""

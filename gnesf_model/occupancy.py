@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from gnesf_model.config import OccupancyConfig
+from gnesf_model.config import Config, OccupancyConfig
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.up import FLOOR_WANTED_M2, floor_normal, level_rotation
@@ -50,6 +50,19 @@ class OccupancyGrid:
     floor_m: float
     world_T_level: np.ndarray
 
+    @property
+    def layout(self) -> dict[str, float | int]:
+        """The numbers of a nav_msgs/MapMetaData: resolution (m), width and height (cells)."""
+        height, width = self.cells.shape
+        return {"resolution": self.resolution_m, "width": width, "height": height}
+
+    @property
+    def level_T_grid(self) -> np.ndarray:
+        """(4, 4) pose of the outer corner of cell (0, 0) on the floor, in the levelled frame."""
+        pose = np.eye(4)
+        pose[:3, 3] = (*self.origin_m, self.floor_m)
+        return pose
+
     def changed(self, before: OccupancyGrid | None) -> tuple[int, int, int, int] | None:
         """Smallest box (x, y, width, height) of cells that differ from another grid.
 
@@ -64,6 +77,12 @@ class OccupancyGrid:
             return 0, 0, 0, 0
         x, y = int(columns.min()), int(rows.min())
         return x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1
+
+
+def grid_frame(config: Config) -> str:
+    """Frame of the grid: the map's where up is its z axis, else the levelled one beside it."""
+    frame = config.input.global_frame
+    return frame if config.occupancy.up == "z" else f"{frame}_level"
 
 
 class OccupancyMapper:

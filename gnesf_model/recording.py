@@ -6,6 +6,7 @@ at its end. The overlay is JPEG, which is a tenth of the bag that it would be el
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gnesf_model.data.topic_writer import LATCHED, OPTICAL, RELIABLE, TopicWrite
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.occupancy import OccupancyMapper
+from gnesf_model.occupancy import OccupancyMapper, grid_frame
 from gnesf_model.segment.pixels import pixel_segmentation
 from gnesf_model.segment.segmenter import Segmentation
 from gnesf_model.visualization.cloud import CLOUD_POINT, packed_cloud
@@ -50,22 +51,33 @@ LegendClass[] classes
 logger = logging.getLogger(__name__)
 
 _IMAGE, _INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
-_TOPICS = {
+_TRANSFORMS = {
     "/tf_static": ("tf2_msgs/msg/TFMessage", LATCHED),
-    "/gnesf/semantic/legend": ("gnesf_msgs/msg/Legend", LATCHED),
     "/tf": ("tf2_msgs/msg/TFMessage", RELIABLE),
-    "/pose": ("geometry_msgs/msg/PoseStamped", RELIABLE),
-    "/gnesf/semantic/camera_info": (_INFO, RELIABLE),
-    "/gnesf/semantic/image_raw": (_IMAGE, RELIABLE),
-    "/gnesf/semantic/confidence": (_IMAGE, RELIABLE),
-    "/gnesf/semantic_color/camera_info": (_INFO, RELIABLE),
-    "/gnesf/semantic_color/image_raw": (_IMAGE, RELIABLE),
-    "/gnesf/semantic_overlay/image_raw/compressed": ("sensor_msgs/msg/CompressedImage", RELIABLE),
-    "/gnesf/semantic_cloud": ("sensor_msgs/msg/PointCloud2", LATCHED),
-    "/gnesf/occupancy_grid": ("nav_msgs/msg/OccupancyGrid", LATCHED),
 }
+_TOPICS = {
+    "semantic/legend": ("gnesf_msgs/msg/Legend", LATCHED),
+    "semantic/camera_info": (_INFO, RELIABLE),
+    "semantic/image_raw": (_IMAGE, RELIABLE),
+    "semantic/confidence": (_IMAGE, RELIABLE),
+    "semantic_color/camera_info": (_INFO, RELIABLE),
+    "semantic_color/image_raw": (_IMAGE, RELIABLE),
+    "semantic_overlay/image_raw/compressed": ("sensor_msgs/msg/CompressedImage", RELIABLE),
+    "semantic_cloud": ("sensor_msgs/msg/PointCloud2", LATCHED),
+    "occupancy_grid": ("nav_msgs/msg/OccupancyGrid", LATCHED),
+}
+"""Below the node's name."""
+NODE = "/gnesf"
+"""The node's name, unless it is launched under another or in a namespace."""
 _FLOAT32, _UINT32 = 7, 6
 _JPEG_QUALITY = 85
+
+
+def free_folder(folder: str | Path) -> Path:
+    """`folder`, or where it exists the first of folder_2, folder_3, ... that does not: for each run its own bag."""
+    wanted = Path(folder).expanduser()
+    names = (wanted.with_name(f"{wanted.name}_{n}") if n > 1 else wanted for n in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 class ResultBag:
@@ -75,14 +87,18 @@ class ResultBag:
         folder: of the bag; must not exist.
         mapper: the map.
         config: its frame, the grid and the period.
+        node: full name of the node whose topics these are; the camera's pose is in its namespace.
+
+    Attributes:
+        folder: of the bag.
 
     Raises:
         FileExistsError: `folder` is there already.
         OSError: it cannot be made.
     """
 
-    def __init__(self, folder: str | Path, mapper: SemanticMapper, config: Config) -> None:
-        folder = Path(folder).expanduser()
+    def __init__(self, folder: str | Path, mapper: SemanticMapper, config: Config, node: str = NODE) -> None:
+        self.folder = folder = Path(folder).expanduser()
         if folder.exists():
             raise FileExistsError(f"{folder} exists already: name another folder for the recorded bag, or remove it")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +107,7 @@ class ResultBag:
             types.register(get_types_from_msg(definition, name))
         self._mapper = mapper
         self._global_frame, self._period_ns = config.input.global_frame, round(config.node.record_period_s * 1e9)
-        levelled = config.occupancy.up != "z"
-        self._grid_frame = f"{self._global_frame}_level" if levelled else self._global_frame
+        self._grid_frame = grid_frame(config)
         self._occupancy = OccupancyMapper(mapper, config.occupancy)
         self._due_ns: int | None = None
         self._last_ns = 0
@@ -100,7 +115,10 @@ class ResultBag:
         self._writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
-        self._out = TopicWriter(self._writer, _TOPICS, types)
+        self._node, self._pose_topic = node, f"{node.rpartition('/')[0]}/pose"
+        topics = {f"{node}/{name}": kind for name, kind in _TOPICS.items()}
+        pose = {self._pose_topic: ("geometry_msgs/msg/PoseStamped", RELIABLE)}
+        self._out = TopicWriter(self._writer, {**_TRANSFORMS, **pose, **topics}, types)
 
     def __enter__(self) -> ResultBag:
         return self
@@ -125,6 +143,10 @@ class ResultBag:
         except OSError as error:
             logger.error("the recording of results ends here, %s: free some space, or record elsewhere", error)
             self._finish()
+
+    def changed(self, blocks: torch.Tensor) -> None:
+        """Take note of rows (N,) of blocks that a frame changed which is not written."""
+        self._occupancy.changes.add(blocks)
 
     def adjust(self, occupancy: OccupancyConfig) -> None:
         """Go on with other heights and sizes of the grid, as `OccupancyMapper.adjust`."""
@@ -157,17 +179,17 @@ class ResultBag:
             self._write_legend(t, self._mapper.labels)
         pose, world = out.pose(frame.world_T_cam), self._global_frame
         out.write("/tf", t, transforms=[out.transform(t, world, frame_id, frame.world_T_cam)])
-        out.write("/pose", t, header=out.header(t, world), pose=pose)
+        out.write(self._pose_topic, t, header=out.header(t, world), pose=pose)
         labels, confidence = pixel_segmentation(segmentation, frame.camera.height, frame.camera.width)
         info = out.camera_info(t, frame.camera)
         for name in ("semantic", "semantic_color"):
-            out.write(f"/gnesf/{name}/camera_info", t, **info)
-        out.write_image("/gnesf/semantic/image_raw", t, "mono8", labels)
-        out.write_image("/gnesf/semantic/confidence", t, "mono8", confidence)
-        out.write_image("/gnesf/semantic_color/image_raw", t, "rgb8", self._mapper.labels.colors[labels])
+            out.write(f"{self._node}/{name}/camera_info", t, **info)
+        out.write_image(f"{self._node}/semantic/image_raw", t, "mono8", labels)
+        out.write_image(f"{self._node}/semantic/confidence", t, "mono8", confidence)
+        out.write_image(f"{self._node}/semantic_color/image_raw", t, "rgb8", self._mapper.labels.colors[labels])
         blended = overlay(frame.rgb, labels, self._mapper.labels, opacity=0.5)
         _, jpeg = cv2.imencode(".jpg", blended[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        topic = "/gnesf/semantic_overlay/image_raw/compressed"
+        topic = f"{self._node}/semantic_overlay/image_raw/compressed"
         out.write(topic, t, header=out.header(t, frame_id), format="rgb8; jpeg compressed bgr8", data=jpeg.reshape(-1))
         self._last_ns = max(t, self._last_ns)
         if self._due_ns is None or not 0 <= self._due_ns - t <= self._period_ns:  # or the stamps went back
@@ -180,13 +202,15 @@ class ResultBag:
             out.make("gnesf_msgs/msg/LegendClass", id=c.id, name=c.name, color=np.array(c.color, np.uint8), kind=c.kind)
             for c in labels.classes
         ]
-        out.write("/gnesf/semantic/legend", t, header=out.header(t, ""), label_space=labels.name, classes=classes)
+        out.write(
+            f"{self._node}/semantic/legend", t, header=out.header(t, ""), label_space=labels.name, classes=classes
+        )
 
     def _write_map(self, t: int) -> None:
         out = self._out
         cloud = packed_cloud(self._mapper.surface(), self._mapper.labels)
         out.write(
-            "/gnesf/semantic_cloud",
+            f"{self._node}/semantic_cloud",
             t,
             header=out.header(t, self._global_frame),
             height=1,
@@ -205,18 +229,14 @@ class ResultBag:
             self._tilt = grid.world_T_level
             edge = out.transform(t, self._global_frame, self._grid_frame, grid.world_T_level)
             out.write("/tf_static", t, transforms=[edge])
-        origin = np.eye(4)
-        origin[:3, 3] = (*grid.origin_m, grid.floor_m)
         head = out.header(t, self._grid_frame)
         info = out.make(
             "nav_msgs/msg/MapMetaData",
             map_load_time=head.stamp,
-            resolution=grid.resolution_m,
-            width=grid.cells.shape[1],
-            height=grid.cells.shape[0],
-            origin=out.pose(origin),
+            origin=out.pose(grid.level_T_grid),
+            **grid.layout,
         )
-        out.write("/gnesf/occupancy_grid", t, header=head, info=info, data=grid.cells.reshape(-1))
+        out.write(f"{self._node}/occupancy_grid", t, header=head, info=info, data=grid.cells.reshape(-1))
 
     def _fields(self) -> list[Any]:
         return [

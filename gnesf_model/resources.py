@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import yaml
 
 _SOURCE_TREE = Path("config")
 _INSTALLED = Path("share") / "gnesf_ros" / "config"
+_MOST_BYTES, _MOST_VALUES, _DEEPEST = 200_000, 100_000, 50
+"""Of a YAML file; the longest that is shipped has 320 lines. Nine aliases of nine aliases of ... fill any memory."""
 
 
 def config_dir() -> Path:
@@ -50,13 +53,46 @@ def read_yaml(path: Path) -> Any:
     """Plain data (no objects) of a YAML file.
 
     Raises:
-        ValueError: the file is not valid YAML; names it.
+        ValueError: the file is not valid YAML, or larger than any that belongs to this package; names it.
         OSError: it cannot be read.
     """
+    with open(path, "rb") as file:
+        text = file.read(_MOST_BYTES + 1)
+    if len(text) > _MOST_BYTES:
+        raise ValueError(f"{path} has more than {_MOST_BYTES} bytes, which no file that is read here needs")
+    if _depth(text) > _DEEPEST:  # PyYAML takes the square of the depth, in hours for what fits the file
+        raise ValueError(f"{path} is not valid YAML: brackets are nested more than {_DEEPEST} deep")
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.safe_load(text.decode("utf-8"))
+    except MemoryError:
+        raise
+    except Exception as error:  # PyYAML raises whatever a value of the wrong kind or a deep nesting leads to
         raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not _is_small(data):
+        raise ValueError(f"{path} has more than {_MOST_VALUES} values: do its aliases (&, *) repeat each other?")
+    return data
+
+
+def _depth(text: bytes) -> int:
+    """How deep brackets are nested, those in quotes counted, too."""
+    deepest = depth = 0
+    for bracket in re.findall(rb"[\[\]{}]", text):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _is_small(data: Any) -> bool:
+    """Whether there are at most `_MOST_VALUES` values in it, those of repeated aliases counted again."""
+    waiting, count = [data], 1
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (dict, list, tuple, set)):
+            count += len(item)
+            if count > _MOST_VALUES:
+                return False
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+    return True
 
 
 def check_keys(data: Any, required: set[str], optional: set[str], where: str = "") -> None:

@@ -16,6 +16,7 @@ from gnesf_model.segment import BUNDLED, FOR_DEMONSTRATION
 from gnesf_ros import stamps
 from gnesf_ros.inputs import FrameInput, Topic
 from gnesf_ros.mapping import MapState
+from gnesf_ros.status import Tally
 from gnesf_ros.worker import Worker
 
 PATIENCE_S = 5.0
@@ -25,9 +26,6 @@ _REPEAT_S, _REMIND_S = 5.0, 30.0
 _NO_FAULT = ("superseded", "clock_jump", "paused", "inactive")
 """Drops that are how the node is meant to work."""
 
-Drops = tuple[Counter, dict[str, str]]
-"""Counts and latest messages by reason."""
-
 
 class Diagnosis:
     """Looks at every part once a second; belongs to the executor's thread.
@@ -35,30 +33,27 @@ class Diagnosis:
     Args:
         node: for its logger, clock and name.
         inputs, worker, mapper: what is looked at.
+        tally: counts the drops, for the status as for the diagnostics.
     """
 
-    def __init__(self, node: Node, inputs: FrameInput, worker: Worker, mapper: SemanticMapper) -> None:
-        self._node, self._inputs, self._worker = node, inputs, worker
+    def __init__(self, node: Node, inputs: FrameInput, worker: Worker, mapper: SemanticMapper, tally: Tally) -> None:
+        self._node, self._inputs, self._worker, self._tally = node, inputs, worker, tally
         self._device = str(mapper.device)
         self._segmenter = mapper.config.segmenter.model
         self._started_s = time.monotonic()
         # Begins here, so that what happens before the first look is news to it too, and earlier activations are not.
-        before = worker.drops()[0]
+        before = tally.drops(inputs)
         start = (self._started_s, Counter(), before, Counter())
         self._history: deque[tuple[float, Counter, Counter, Counter]] = deque([start], maxlen=int(PATIENCE_S) + 1)
         self._warned: dict[str, tuple[int, float]] = {reason: (n, -_REPEAT_S) for reason, n in before.items()}
+        self._generation = tally.generation
         self._said = ("", -_REMIND_S)
         self._paused = ""
 
-    def drops(self) -> Drops:
-        """Everything that never got into the map, in callbacks or in the worker."""
-        counts, messages = self._worker.drops()
-        assembler = self._inputs.assembler
-        return counts + assembler.drops, {**assembler.last_message, **messages}
-
     def look(self, state: MapState) -> DiagnosticArray:
         """The diagnostics of this second; also warns in the log about what is new."""
-        drops, messages = self.drops()
+        drops, messages = self._tally.drops(self._inputs), self._tally.words(self._inputs)
+        self._notice_restart()
         received = Counter({role: topic.received for role, topic in self._inputs.topics.items()})
         self._history.append((time.monotonic(), received, drops, self._inputs.assembler.notices))
         level, text = self._verdict(state, drops, messages)
@@ -75,6 +70,16 @@ class Diagnosis:
                 _status(f"{name}: mapping", *self._mapping_words(state), self._mapping_values(state)),
             ],
         )
+
+    def _notice_restart(self) -> None:
+        """Drops are counted from zero for another map: what was dropped before it is no news, and no measure."""
+        if self._tally.generation == self._generation:
+            return
+        self._generation = self._tally.generation
+        counts = [(at_s, received, Counter(), notices) for at_s, received, _, notices in self._history]
+        self._history = deque(counts, maxlen=self._history.maxlen)
+        noticed = self._inputs.assembler.notices
+        self._warned = {reason: known for reason, known in self._warned.items() if reason in noticed}
 
     def _verdict(self, state: MapState, drops: Counter, messages: dict[str, str]) -> tuple[bytes, str]:
         if self._worker.refusal == "paused":
@@ -139,6 +144,11 @@ class Diagnosis:
             return (
                 f"no message on {topic.name}: the {topic.incompatible} of its publisher and of this node do not "
                 f"match (qos_overrides.{topic.name}.subscription.{topic.incompatible})"
+            )
+        if others := self._inputs.other_types(topic):
+            return (
+                f"no message on {topic.name}: its publisher sends {', '.join(others)}, {topic.kind} is expected (remap "
+                f"{topic.role}, or choose node.image_transport or node.depth_transport)"
             )
         return f"no message on {topic.name}: it has {publishers} publisher(s), which sent nothing yet"
 

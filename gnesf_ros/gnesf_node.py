@@ -13,7 +13,7 @@ from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.device import release_memory
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.recording import ResultBag
+from gnesf_model.recording import ResultBag, free_folder
 from gnesf_ros import diagnosis, log_bridge
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
@@ -31,7 +31,8 @@ NAME = "gnesf"
 """Of the node, and so of its private topics, unless it is remapped."""
 BAG_TOPICS = ("color_topic", "camera_info_topic", "depth_topic", "pose_topic")
 """Settings of the input that choose topics of a bag."""
-_POLL_S = 0.05
+_POLL_S = 0.1
+"""What comes is looked at at once; this is for what does not come, and each look wakes the whole executor."""
 _DIAGNOSTICS_S = 1.0
 _FRAME_S = 20.0
 """So long a transition waits for the frame in work."""
@@ -178,7 +179,11 @@ class GnesfNode:
         node, config = self.node, self.config
         publishers = Publishers(node, mapper.labels, config.input.global_frame, config.node.image_period_s)
         outputs = MapOutputs(node, mapper, config)
-        record = ResultBag(config.node.record, mapper, config) if config.node.record else None
+        record = None
+        if config.node.record:
+            # The folder of an earlier configuration, or of an earlier run, stays as it is.
+            record = ResultBag(free_folder(config.node.record), mapper, config, node.get_fully_qualified_name())
+            node.get_logger().info(f"results are recorded in {record.folder.absolute()}")
         mapping = Mapping(
             mapper, publishers, config.node.cloud_period_s, self._color_frame, self._now_ns, outputs, record,
             restarted=lambda generation: self._restarts.append((generation, worker.mark())),
@@ -202,7 +207,7 @@ class GnesfNode:
         worker = parts.worker
         inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending)
         self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
-        return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper))
+        return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper, parts.tally))
 
     def _now_ns(self) -> int:
         return self.node.get_clock().now().nanoseconds

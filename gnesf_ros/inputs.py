@@ -101,6 +101,11 @@ class FrameInput:
         """How many publishers an input topic has."""
         return self._node.count_publishers(self.topics[role].name)
 
+    def other_types(self, topic: Topic) -> list[str]:
+        """Message types, other than the expected one, that publishers of an input topic send."""
+        found = {info.topic_type for info in self._node.get_publishers_info_by_topic(topic.name)}
+        return sorted(found - {topic.kind})
+
     @property
     def images_received(self) -> int:
         """Colour images so far, of all cameras."""

@@ -19,19 +19,10 @@ from gnesf_ros.conversions import fill
 
 def occupancy_message(grid: Grid, head: Header) -> OccupancyGrid:
     """nav_msgs/OccupancyGrid; its z is the floor's, its axes are those of the header's frame."""
-    height, width = grid.cells.shape
-    x, y = grid.origin_m
-    return OccupancyGrid(
-        header=head,
-        info=MapMetaData(
-            map_load_time=head.stamp,
-            resolution=grid.resolution_m,
-            width=width,
-            height=height,
-            origin=Pose(position=Point(x=x, y=y, z=grid.floor_m), orientation=Quaternion(w=1.0)),
-        ),
-        data=fill(grid.cells, "b"),
-    )
+    x, y, z = grid.level_T_grid[:3, 3].tolist()
+    origin = Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(w=1.0))
+    info = MapMetaData(map_load_time=head.stamp, origin=origin, **grid.layout)
+    return OccupancyGrid(header=head, info=info, data=fill(grid.cells, "b"))
 
 
 def occupancy_update_message(kind: Any, grid: Grid, box: tuple[int, int, int, int], head: Header) -> Any:

@@ -20,7 +20,7 @@ from gnesf_model.config import Config
 from gnesf_model.frame import Frame
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
-from gnesf_model.occupancy import UNKNOWN_CELL, OccupancyMapper
+from gnesf_model.occupancy import UNKNOWN_CELL, OccupancyMapper, grid_frame
 from gnesf_model.occupancy import OccupancyGrid as Grid
 from gnesf_model.visualization.cloud import packed_voxels
 from gnesf_model.volume.changes import BlockChanges
@@ -50,8 +50,8 @@ class MapOutputs:
         self._config = config
         self._node, self._mapper = node, mapper
         self._global_frame = config.input.global_frame
-        levelled = config.occupancy.up != "z"
-        self._grid_frame = f"{self._global_frame}_level" if levelled else self._global_frame
+        self._grid_frame = grid_frame(config)
+        levelled = self._grid_frame != self._global_frame
         self._grid = Outlet(node, OccupancyGrid, "~/occupancy_grid", qos.latched())
         self._update_type = optional("map_msgs", "OccupancyGridUpdate")
         self._updates = self._create(self._update_type, "~/occupancy_grid_updates", qos.output())
@@ -62,8 +62,8 @@ class MapOutputs:
                 "ros-$ROS_DISTRO-tf2-msgs, or set occupancy.up to z"
             )
         self._mesh = Outlet(node, Marker, "~/semantic_mesh", qos.latched())
-        self._voxels = Outlet(node, VoxelBlocks, "~/semantic_voxels", qos.output())
-        self._tsdf = Outlet(node, PointCloud2, "~/tsdf_cloud", qos.output())
+        self._voxels = Outlet(node, VoxelBlocks, "~/semantic_voxels", qos.output(), greets=True)
+        self._tsdf = Outlet(node, PointCloud2, "~/tsdf_cloud", qos.output(), greets=True)
         topics = (
             "semantic_map/image_raw",
             "semantic_map/confidence",
@@ -95,16 +95,18 @@ class MapOutputs:
             for pace in (*self._paces.values(), *self._views_due.values()):
                 pace.again()
 
-    def frame(self, frame: Frame, blocks: torch.Tensor, frame_id: str) -> dict[str, float]:
-        """Take note of a frame that is in the map, and show the map from there; gives milliseconds by stage.
+    def changed(self, blocks: torch.Tensor) -> None:
+        """Take note of rows (N,) of blocks that changed."""
+        self._occupancy.changes.add(blocks)
+        self._changes.add(blocks)
+
+    def frame(self, frame: Frame, frame_id: str) -> dict[str, float]:
+        """Show the map from where a frame that is in it was taken; gives milliseconds by stage.
 
         Args:
             frame: it.
-            blocks: (N,) rows of the blocks that it changed.
             frame_id: of the colour images.
         """
-        self._occupancy.changes.add(blocks)
-        self._changes.add(blocks)
         self._eye = frame.world_T_cam[:3, 3]
         wanted = any(outlet.wanted for outlet in (*self._views.values(), *self._infos))
         pace = self._views_due.setdefault(frame.source, Pace(lambda: self._config.node.render_period_s))
@@ -198,9 +200,10 @@ class MapOutputs:
     def _render(self, frame: Frame, head: Header) -> None:
         stride = self._config.node.render_stride
         camera = frame.camera.strided(stride, 0) if stride > 1 else frame.camera
-        for outlet in self._infos:
-            if outlet.wanted:
-                outlet.publish(conversions.camera_info_message(camera, head))
+        if wanted := [outlet for outlet in self._infos if outlet.wanted]:
+            info = conversions.camera_info_message(camera, head)
+            for outlet in wanted:
+                outlet.publish(info)
         if not any(outlet.wanted for outlet in self._views.values()):
             return
         view = self._mapper.render(camera, frame.world_T_cam)

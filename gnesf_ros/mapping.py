@@ -99,7 +99,7 @@ class Mapping:
         self._finished_s: deque[float] = deque(maxlen=_WINDOW)
 
     def process(self, frame: Frame) -> None:
-        """Integrate a frame and publish its images, and the cloud when it is due.
+        """Integrate a frame and publish its images.
 
         Raises:
             FrameDropped: the frame could not be used.
@@ -110,6 +110,10 @@ class Mapping:
             update = self._mapper.integrate(frame)
         except FrameDropped as drop:
             self._notice_restart(generation)
+            if drop.blocks is not None:  # its geometry fitted, its votes did not
+                self._outputs.changed(drop.blocks)
+                if self._record is not None:
+                    self._record.changed(drop.blocks)
             # A frame that cannot be mapped still shows what its segmenter sees.
             if drop.segmentation is not None:
                 self._publishers.frame(frame, drop.segmentation, frame.frame_id or self._color_frame())
@@ -117,20 +121,20 @@ class Mapping:
                 self.state = replace(self.state, paused=self._mapper.jumps.paused)
             raise
         self._notice_restart(generation)
+        self._outputs.changed(update.blocks)
         integrated = time.monotonic()
         self._publishers.frame(frame, update.segmentation, frame.frame_id or self._color_frame())
         stages = {
             **update.stages,
             "integrate": (integrated - start) * 1e3,
             "publish_images": (time.monotonic() - integrated) * 1e3,
-            **self._outputs.frame(frame, update.blocks, frame.frame_id or self._color_frame()),
+            **self._outputs.frame(frame, frame.frame_id or self._color_frame()),
         }
         if self._record is not None:
             began = time.monotonic()
             self._record.frame(frame, update.segmentation, update.blocks, frame.frame_id or self._color_frame())
             stages["record"] = (time.monotonic() - began) * 1e3
         self.state = self._state_after(update, stages)
-        self.idle()
 
     def idle(self) -> None:
         """Publish what is made from the map when it has changed, its period is over and somebody listens."""

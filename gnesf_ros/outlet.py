@@ -10,30 +10,39 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-try:  # Humble has no event for a new subscriber
+try:  # Humble calls the module otherwise, and has no event for a new subscriber
     from rclpy.event_handler import PublisherEventCallbacks
 except ImportError:
-    PublisherEventCallbacks = None
+    from rclpy.qos_event import PublisherEventCallbacks
 
 
 class Outlet:
     """A publisher that knows its audience.
+
+    Each event that a publisher watches for costs the executor time whenever anything happens in the node: rclpy's
+    defaults took more of it than all messages of a frame (docs/performance.md). So none is watched for that is not
+    needed; a subscriber whose quality of service does not match is told so on its own side.
 
     Args:
         node: whose topic it is.
         kind: message type.
         topic: name.
         profile: quality of service; `qos_overrides` may change it.
+        greets: whether `newcomers` is asked for.
     """
 
-    def __init__(self, node: Node, kind: type, topic: str, profile: QoSProfile) -> None:
+    def __init__(self, node: Node, kind: type, topic: str, profile: QoSProfile, greets: bool = False) -> None:
         self._joined, self._seen = 0, 0
-        self._counts_joins = hasattr(PublisherEventCallbacks(), "matched") if PublisherEventCallbacks else False
-        options: dict[str, Any] = {}
+        events = PublisherEventCallbacks(use_default_callbacks=False)
+        self._counts_joins = greets and hasattr(events, "matched")
         if self._counts_joins:
-            options["event_callbacks"] = PublisherEventCallbacks(matched=self._on_matched)
+            events.matched = self._on_matched
         self._publisher = node.create_publisher(
-            kind, topic, profile, qos_overriding_options=QoSOverridingOptions.with_default_policies(), **options
+            kind,
+            topic,
+            profile,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            event_callbacks=events,
         )
 
     @property

@@ -29,6 +29,8 @@ IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _CLOCK_PERIOD_S = 0.01
 _SETTLED_S = 0.5
 """Subscribers that did not change for so long are all that there are."""
+_STRANGE_S = 5.0
+"""So long after a mapper is there and takes nothing of the bag, it is not waited for without a word."""
 _DEPTH = 100
 
 
@@ -148,7 +150,7 @@ class BagPlayer:
     def _wait_for_subscribers(self) -> None:
         """Wait until the subscribers are there and do not change any more."""
         wanted, began_s = self._progress, time.monotonic()
-        counts, changed_s = {}, began_s
+        counts, changed_s, told = {}, began_s, False
         while rclpy.ok():
             self._executor.spin_once(timeout_sec=0.05)
             now = time.monotonic()
@@ -160,6 +162,9 @@ class BagPlayer:
             ready = heard and (wanted is None or (wanted.ready and needed and needed <= heard))
             if ready and now - changed_s > _SETTLED_S:
                 break
+            if wanted and wanted.ready and not needed and not told and now - changed_s > _STRANGE_S:
+                told = True
+                self._warn_of_names(wanted)
             if now - began_s < self._options.subscribers_s:
                 continue
             if wanted is None:
@@ -174,8 +179,20 @@ class BagPlayer:
             )
         if wanted:
             mapped = wanted.topics()
-            self._images = {topic for topic in self._images if self._publishers[topic].topic_name in mapped}
+            taken = {topic for topic in self._images if self._publishers[topic].topic_name in mapped}
+            if self._images and not taken and not told:
+                self._warn_of_names(wanted)
+            self._images = taken
             wanted.start()
+
+    def _warn_of_names(self, mapper: NodeProgress) -> None:
+        images = ", ".join(sorted(self._publishers[topic].topic_name for topic in self._images)) or "no colour images"
+        logger.warning(
+            "%s takes none of the bag's colour images (%s): give its inputs the bag's names, e.g. color_topic:=, "
+            "camera_info_topic:=, depth_topic:= and odom_topic:= of replay.launch.py; `ros2 bag info` lists them",
+            mapper.name,
+            images,
+        )
 
     def _advertise(self, connection: Connection) -> None:
         if connection.topic in self._publishers or connection.topic == "/clock":

@@ -74,9 +74,10 @@ class Publishers:
         for outlet, pixels in self._images.items():
             if outlet.wanted:
                 outlet.publish(conversions.image_message(pixels(images, frame), head))
-        for outlet in self._infos:
-            if outlet.wanted:
-                outlet.publish(conversions.camera_info_message(frame.camera, head))
+        if wanted := [outlet for outlet in self._infos if outlet.wanted]:
+            info = conversions.camera_info_message(frame.camera, head)
+            for outlet in wanted:
+                outlet.publish(info)
         if frame.depth is None:
             return
         if self._points.wanted:

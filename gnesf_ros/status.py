@@ -1,4 +1,4 @@
-"""The node's counters, over every activation, and the status message made from them."""
+"""The node's counters, over every activation: what the status message and the diagnostics tell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gnesf_msgs.msg import MapperStatus
 from gnesf_ros import stamps
 from gnesf_ros.inputs import FrameInput
 from gnesf_ros.mapping import Mapping
-from gnesf_ros.worker import Mark, Worker
+from gnesf_ros.worker import REFUSALS, Mark, Worker
 
 
 class Tally:
@@ -29,6 +29,8 @@ class Tally:
         self._received = self._zero_received = 0
         self._drops: Counter[str] = Counter()
         self._zero_drops: Counter[str] = Counter()
+        self._words: dict[str, str] = {}
+        """Of inputs that have ended: the latest text of each reason."""
         self.generation = 0
 
     def close(self, inputs: FrameInput) -> None:
@@ -36,6 +38,7 @@ class Tally:
         received, drops, waiting = _counts(inputs)
         self._received += received
         self._drops += drops + Counter(inactive=waiting)
+        self._words |= {**inputs.assembler.last_message, **({"inactive": REFUSALS["inactive"]} if waiting else {})}
 
     def restart(self, generation: int, mark: Mark, inputs: FrameInput | None) -> None:
         """Count from the moment at which the map was changed: `mark` is the worker's then."""
@@ -52,7 +55,11 @@ class Tally:
 
     def drops(self, inputs: FrameInput | None) -> Counter[str]:
         """Frames and messages that never got into the map, by reason."""
-        return self._drops + _counts(inputs)[1] + self._worker.mark().drops - self._zero_drops
+        return self._drops + _counts(inputs)[1] + self._worker.drops()[0] - self._zero_drops
+
+    def words(self, inputs: FrameInput | None) -> dict[str, str]:
+        """The latest text of every reason that was ever counted."""
+        return {**self._words, **(inputs.assembler.last_message if inputs else {}), **self._worker.drops()[1]}
 
     def message(self, mapping: Mapping, inputs: FrameInput | None, global_frame: str) -> MapperStatus:
         """gnesf_msgs/MapperStatus; `inputs` is None while the node is inactive."""

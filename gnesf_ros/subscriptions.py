@@ -32,6 +32,7 @@ class Topic:
         role: one of `POSE_SOURCES`, ``tf_static``, or of a camera ``color``, ``camera_info``, ``depth`` or
             ``depth_info``; with several cameras their name and a slash come first.
         name: the resolved name.
+        kind: the message type that is expected, as `ros2 topic info` names it.
         received: messages so far.
         last_s: steady time of the latest one.
         incompatible: the QoS policy in which a publisher does not match, empty while all do.
@@ -39,6 +40,7 @@ class Topic:
 
     role: str
     name: str
+    kind: str = ""
     received: int = 0
     last_s: float = 0.0
     incompatible: str = ""
@@ -62,7 +64,8 @@ class Subscriptions:
 
     def add(self, role: str, kind: type, name: str, profile: QoSProfile, take: Taker) -> None:
         """Subscribe to a topic; its quality of service can be overridden (qos_overrides)."""
-        topic = Topic(role, self._node.resolve_topic_name(name))
+        package = kind.__module__.partition(".")[0]
+        topic = Topic(role, self._node.resolve_topic_name(name), f"{package}/msg/{kind.__name__}")
         self.topics[role] = topic
         profile = copy.copy(profile)  # rclpy writes overrides into the profile, which are this topic's alone
 
@@ -84,7 +87,9 @@ class Subscriptions:
             on_message,
             profile,
             qos_overriding_options=QoSOverridingOptions(self._overridden(topic.name)),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible),
+            # No default ones: every event that is watched for costs time whenever anything happens (see `Outlet`), and
+            # the diagnostics find another message type themselves.
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible, use_default_callbacks=False),
         )
 
     def _overridden(self, topic: str) -> list[QoSPolicyKind]:

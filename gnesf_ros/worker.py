@@ -17,11 +17,11 @@ T = TypeVar("T")
 IDLE_PERIOD_S = 0.1
 """How often an idle worker looks whether something is left to publish."""
 
-
-_REFUSALS = {
+REFUSALS = {
     "paused": "the node is paused: call ~/resume",
     "inactive": "the node was deactivated before the frame was mapped",
 }
+"""Why no frames are taken, and the text of each frame that is dropped for it."""
 
 
 class Mark(NamedTuple):
@@ -42,7 +42,7 @@ class Worker:
 
     Args:
         process: called with each frame, in the thread.
-        idle: called in the thread every `IDLE_PERIOD_S` while no frame waits.
+        idle: called in the thread after each frame, and every `IDLE_PERIOD_S` while none waits.
         finished: called in the thread after each frame, whatever became of it.
         logger: takes the traceback of an unexpected error.
         queue: ``newest`` or ``all``.
@@ -102,7 +102,7 @@ class Worker:
         with self._changed:
             self.submitted += 1
             if self._refusal:
-                self._count(self._refusal, _REFUSALS[self._refusal])
+                self._count(self._refusal, REFUSALS[self._refusal])
                 return
             if self._newest_only and self._superseded(frame):
                 return
@@ -134,7 +134,7 @@ class Worker:
             self._refusal = reason
             if reason:
                 for _ in range(len(self._waiting)):
-                    self._count(reason, _REFUSALS[reason])
+                    self._count(reason, REFUSALS[reason])
                 self._waiting.clear()
 
     @property
@@ -195,6 +195,7 @@ class Worker:
                 self._guarded(self._idle, lost="")
                 continue
             self._guarded(self._process, frame)
+            self._guarded(self._idle, lost="")  # a fault in there does not lose the frame, which is in the map
             with self._changed:
                 self._busy = False
             self._guarded(self._finished, lost="")

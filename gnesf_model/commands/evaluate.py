@@ -17,7 +17,8 @@ from gnesf_model.config import Config
 from gnesf_model.data.procrooms.looks import LOOKS
 from gnesf_model.data.procrooms.splits import SPLITS, split_of
 from gnesf_model.evaluation.field_tables import room_tables
-from gnesf_model.evaluation.segmenter_scores import SceneScores, labelled_photographs, photograph_scores, room_scores
+from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores, room_scores
+from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment import Segmenter, build_segmenter
 
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
     )
     scores = _rooms(arguments, segmenter) if arguments.kind == "rooms" else _photographs(arguments, segmenter)
-    found = {"segmenter": scores.to_json()}
+    found = {"segmenter": scores.scores(SEGMENTER)}
     _report(found["segmenter"], "rooms" if arguments.kind == "rooms" else "pictures")
     if arguments.kind == "rooms" and arguments.tables:
         found |= _tables(arguments, segmenter)
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> SceneScores:
+def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> UnitScores:
     if min(arguments.views, *arguments.size) < 1:
         raise ValueError(f"--views {arguments.views}, --size {arguments.size}: expected numbers of at least 1")
     seeds = seed_range(arguments.seeds)
@@ -128,7 +129,7 @@ def _tables(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, An
     return tables
 
 
-def _photographs(arguments: argparse.Namespace, segmenter: Segmenter) -> SceneScores:
+def _photographs(arguments: argparse.Namespace, segmenter: Segmenter) -> UnitScores:
     return photograph_scores(
         segmenter,
         labelled_photographs(arguments.images, arguments.labels),
@@ -159,5 +160,5 @@ def _report(scores: dict[str, Any], noun: str) -> None:
         interval = f" (95 % of resampled {noun}: {low:.3f} to {high:.3f})"
     print(
         f"mIoU {scores['miou']:.3f}{interval}, mAcc {scores['macc']:.3f}, pixel accuracy "
-        f"{scores['pixel_accuracy']:.3f}; {scores['n']} {noun}, {scores['pixels']} pixels"
+        f"{scores['pixel_accuracy']:.3f}; {scores['n']} {noun}, {scores['samples']} pixels"
     )

@@ -49,8 +49,6 @@ class FrameAssembler:
         drops: frames and messages that were dropped, by reason.
         notices: what is no drop and yet worth a warning, by reason: pose_jumped.
         last_message: by reason, the text of its latest drop or notice.
-        clock_jumps: how often the clock or the stamps of colour, depth or pose stepped back and all buffers
-            were cleared. A transform whose stamps step back starts over by itself.
     """
 
     def __init__(
@@ -60,7 +58,6 @@ class FrameAssembler:
         self.drops: Counter[str] = Counter()
         self.notices: Counter[str] = Counter()
         self.last_message: dict[str, str] = {}
-        self.clock_jumps = 0
         self._source = source
         self._wait_ns = round(config.pose_wait_s * 1e9)
         self._max_waiting_bytes = max_waiting_mb * 1e6
@@ -260,8 +257,10 @@ class FrameAssembler:
         self._newest[kind] = stamp_ns if newest is None else max(newest, stamp_ns)
 
     def _start_over(self, now_ns: int | None = None) -> None:
-        """Clear every buffer, as time stepped back to `now_ns`; camera info and static transforms stay true."""
-        self.clock_jumps += 1
+        """Clear every buffer, as time stepped back to `now_ns`; camera info and static transforms stay true.
+
+        A transform whose stamps step back starts over by itself.
+        """
         for _ in range(max(1, len(self._waiting))):
             self.drop(FrameDropped("clock_jump", "stamps stepped back: buffers were cleared"))
         self._waiting.clear()

@@ -22,7 +22,8 @@ from gnesf_model.frame import FrameDropped
 logger = logging.getLogger(__name__)
 
 BAG_SUFFIXES = (".mcap", ".db3")
-_UNREADABLE = (ReaderError, ValueError, TypeError, KeyError, IndexError, struct.error)
+# MemoryError: a string or chunk that claims more bytes than any machine has, in a file of a few.
+_UNREADABLE = (ReaderError, ValueError, TypeError, KeyError, IndexError, struct.error, MemoryError)
 
 
 @cache

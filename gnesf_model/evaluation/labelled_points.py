@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -109,12 +108,15 @@ def load_labelled_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         OSError: no such file.
         ValueError: not such a file, or arrays of another shape or type.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            points, labels = _read_array(archive, "xyz", "fiu"), _read_array(archive, "label", "iu")
-    except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        text = str(error).strip("'\"")
-        raise ValueError(f"{path}: {text}; expected an .npz with xyz (N, 3) and label (N,)") from error
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                points, labels = _read_array(archive, "xyz", "fiu"), _read_array(archive, "label", "iu")
+        except MemoryError:
+            raise
+        except Exception as error:  # zipfile and NumPy raise whatever damaged bytes lead to
+            text = str(error).strip("'\"")
+            raise ValueError(f"{path}: {text}; expected an .npz with xyz (N, 3) and label (N,)") from error
     if points.ndim != 2 or points.shape[1] != 3 or labels.shape != points.shape[:1]:
         raise ValueError(f"{path} has xyz {points.shape} and label {labels.shape}, expected (N, 3) and (N,)")
     if not np.isfinite(points).all() or labels.min(initial=0) < 0 or labels.max(initial=0) > UNKNOWN:

@@ -3,76 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.evaluation.confusion import Confusion
+from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.labels import UNKNOWN, LabelMapping, LabelSpace
 from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.segment.segmenter import Segmenter
 
 SECONDS_BETWEEN = 2.0
 """Walked between two pictures of a room."""
-RESAMPLES = 1000
-
-
-@dataclass
-class SceneScores:
-    """Confusions of several scenes.
-
-    Attributes:
-        labels: label space of both sides.
-        scenes: one confusion per scene.
-        independent: whether the scenes are draws of their own, as rooms are; photographs often share a room.
-    """
-
-    labels: LabelSpace
-    scenes: list[Confusion] = field(default_factory=list)
-    independent: bool = True
-
-    def total(self) -> Confusion:
-        """All scenes together."""
-        whole = Confusion(self.labels)
-        whole.counts = np.sum([scene.counts for scene in self.scenes], axis=0) if self.scenes else whole.counts
-        return whole
-
-    def to_json(self) -> dict[str, Any]:
-        """miou, macc, pixel_accuracy, coverage and per_class of all scenes together; `n` counts the scenes, `pixels`
-        the pixels; miou_interval, of two or more independent scenes, is the 95 % interval of a bootstrap over them.
-
-        Raises:
-            ValueError: no pixel has ground truth.
-        """
-        scores = self.total().scores()
-        if scores["n"] == 0:
-            raise ValueError(
-                f"none of {len(self.scenes)} scenes has ground truth of a class of '{self.labels.name}': name the "
-                "label space that the label images are in (--label-space)"
-            )
-        scores["pixels"], scores["n"] = scores["n"], len(self.scenes)
-        if self.independent and len(self.scenes) > 1:
-            scores["miou_interval"] = self._interval()
-        return scores
-
-    def _interval(self) -> list[float]:
-        """Every resample averages over the classes of the whole set, so that all are the same quantity."""
-        rng = np.random.Generator(np.random.PCG64(0))
-        counts = np.stack([scene.counts for scene in self.scenes])
-        present = counts.sum(axis=(0, 2)) > 0
-        found = []
-        for _ in range(RESAMPLES):
-            drawn = counts[rng.integers(len(counts), size=len(counts))].sum(axis=0)
-            hits = drawn.diagonal()
-            union = drawn.sum(axis=1) + drawn[:, : len(hits)].sum(axis=0) - hits
-            # A class that a resample neither shows nor predicts has no IoU in it.
-            iou = np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)[present]
-            found.append(np.nan if np.isnan(iou).all() else np.nanmean(iou))
-        return [float(value) for value in np.nanpercentile(found, (2.5, 97.5))]
+SEGMENTER = "segmenter"
+"""Name of the one method of these scores."""
 
 
 def room_scores(
@@ -83,7 +28,7 @@ def room_scores(
     size: tuple[int, int] = (320, 240),
     looks: str = "natural",
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> SceneScores:
+) -> UnitScores:
     """Score a segmenter on pictures of rooms, as some camera would record them.
 
     Args:
@@ -98,14 +43,12 @@ def room_scores(
         ValueError: the label spaces do not fit.
     """
     mapping = LabelMapping.between(LabelSpace.load(RoomSource.label_space), segmenter.labels)
-    scores = SceneScores(segmenter.labels)
+    scores = UnitScores(segmenter.labels)
     for seed in progress(seeds):
         source = RoomSource.as_recorded(seed, views, size, round(30 * SECONDS_BETWEEN), looks=looks)
-        scene = Confusion(segmenter.labels)
         for frame in source:
             predicted = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
-            scene.add(mapping.lookup[frame.labels], predicted)
-        scores.scenes.append(scene)
+            scores.add(seed, SEGMENTER, mapping.lookup[frame.labels], predicted)
     return scores
 
 
@@ -115,10 +58,10 @@ def photograph_scores(
     labels: LabelSpace,
     *,
     progress: Callable[[Iterable], Iterable] = iter,
-) -> SceneScores:
+) -> UnitScores:
     """Score a segmenter on labelled photographs.
 
-    Each is a scene of the scores, but not an independent one: those of a folder often are frames of one recording.
+    Each is a unit of the scores, but not an independent one: those of a folder often are frames of one recording.
 
     Args:
         pictures: image files and their label images, uint8 of one channel, as `labelled_photographs` finds them.
@@ -130,7 +73,7 @@ def photograph_scores(
         OSError: an unreadable file.
     """
     mapping = LabelMapping.between(labels, segmenter.labels)
-    scores = SceneScores(segmenter.labels, independent=False)
+    scores = UnitScores(segmenter.labels, independent=False)
     for path, label_path in progress(pictures):
         rgb, truth = cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
         for what, image in ((path, rgb), (label_path, truth)):
@@ -141,9 +84,8 @@ def photograph_scores(
                 f"{label_path} is {truth.shape} {truth.dtype}; expected {rgb.shape[:2]} uint8, the size of {path}"
             )
         truth = _indices(truth, labels, label_path)
-        scene = Confusion(segmenter.labels)
-        scene.add(mapping.lookup[truth], pixel_labels(segmenter(np.ascontiguousarray(rgb[..., ::-1])), *truth.shape))
-        scores.scenes.append(scene)
+        predicted = pixel_labels(segmenter(np.ascontiguousarray(rgb[..., ::-1])), *truth.shape)
+        scores.add(path, SEGMENTER, mapping.lookup[truth], predicted)
     return scores
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,16 @@ RESAMPLES = 1000
 
 
 class UnitScores:
-    """Confusions of methods over units that were drawn independently, or nearly so.
+    """Confusions of methods over units.
 
     Args:
         labels: label space of all.
+        independent: whether the units are draws of their own, as rooms are, or nearly so; photographs of a folder often
+            are frames of one recording.
     """
 
-    def __init__(self, labels: LabelSpace) -> None:
-        self.labels = labels
+    def __init__(self, labels: LabelSpace, independent: bool = True) -> None:
+        self.labels, self.independent = labels, independent
         self._units: dict[str, dict[object, Confusion]] = {}
 
     def add(self, unit: object, method: str, truth: np.ndarray, found: np.ndarray) -> None:
@@ -41,24 +43,44 @@ class UnitScores:
         """Names, in the order in which they came."""
         return list(self._units)
 
-    def total(self, method: str) -> Confusion:
-        """All units of a method together."""
-        whole = Confusion(self.labels)
-        whole.counts = self._counts(method).sum(axis=0)
-        return whole
+    def scores(self, method: str) -> dict[str, Any]:
+        """miou, macc, pixel_accuracy, coverage, per_class of all units of a method together (see `Confusion.scores`).
+
+        `n` counts the units, `samples` what was compared; `miou_interval`, of two or more independent units, is the
+        95 % interval of a bootstrap over them.
+
+        Raises:
+            ValueError: nothing has ground truth.
+        """
+        whole, counts = Confusion(self.labels), self._counts(method)
+        whole.counts = counts.sum(axis=0)
+        scores = whole.scores()
+        if scores["n"] == 0:
+            raise ValueError(
+                f"none of {len(counts)} pictures or rooms has ground truth of a class of '{self.labels.name}': name "
+                "the label space that the label images are in (--label-space)"
+            )
+        scores["samples"], scores["n"] = scores["n"], len(counts)
+        if self.independent and len(counts) > 1:
+            present = counts.sum(axis=(0, 2)) > 0
+            drawn = [_miou(counts[rows].sum(axis=0), present) for rows in _resamples(len(counts))]
+            scores["miou_interval"] = _interval(drawn)
+        return scores
 
     def to_json(self, reference: str | None = None, leave_out: Sequence[str] = ()) -> dict[str, Any]:
-        """Method -> miou, macc, pixel_accuracy, per_class; `n` counts the units, `points` what was compared.
+        """Method -> its `scores`.
 
         Args:
             reference: every other method gets `difference`: miou minus the reference's, with the 95 % `interval` of a
                 paired bootstrap over the units, and whether that leaves out 0 (`shown`).
             leave_out: classes that the means are also given without (`miou_without`).
+
+        Raises:
+            ValueError: methods that were not scored on the same units.
         """
         found = {}
         for method in self._units:
-            scores = self.total(method).scores()
-            scores["points"], scores["n"] = scores["n"], len(self._units[method])
+            scores = self.scores(method)
             if leave_out:
                 kept = [v["iou"] for name, v in scores["per_class"].items() if name not in leave_out]
                 scores["miou_without"] = {"classes": list(leave_out), "miou": float(np.mean(kept)) if kept else None}
@@ -76,21 +98,27 @@ class UnitScores:
         if self._units[method].keys() != self._units[reference].keys():
             raise ValueError(f"{method} and {reference} were not scored on the same units")
         pair = [self._counts(name) for name in (method, reference)]
-        # Every resample averages over the classes of the whole set, so that all are the same quantity.
         present = pair[0].sum(axis=(0, 2)) > 0
-        rng = np.random.Generator(np.random.PCG64(0))
-        size = len(pair[0])
         drawn = [
             _miou(pair[0][rows].sum(axis=0), present) - _miou(pair[1][rows].sum(axis=0), present)
-            for rows in (rng.integers(size, size=size) for _ in range(RESAMPLES))
+            for rows in _resamples(len(pair[0]))
         ]
-        low, high = np.nanpercentile(drawn, (2.5, 97.5))
+        low, high = _interval(drawn)
         value = _miou(pair[0].sum(axis=0), present) - _miou(pair[1].sum(axis=0), present)
-        shown = bool(low > 0 or high < 0)
-        return {"miou": float(value), "interval": [float(low), float(high)], "shown": shown}
+        return {"miou": value, "interval": [low, high], "shown": low > 0 or high < 0}
+
+
+def _resamples(count: int) -> Iterator[np.ndarray]:
+    rng = np.random.Generator(np.random.PCG64(0))
+    return (rng.integers(count, size=count) for _ in range(RESAMPLES))
+
+
+def _interval(drawn: list[float]) -> list[float]:
+    return [float(value) for value in np.nanpercentile(drawn, (2.5, 97.5))]
 
 
 def _miou(counts: np.ndarray, present: np.ndarray) -> float:
+    """Over the classes of the whole set, so that all resamples are the same quantity."""
     hits = counts.diagonal()
     union = counts.sum(axis=1) + counts[:, : len(hits)].sum(axis=0) - hits
     # A class that a resample neither shows nor predicts has no IoU in it.

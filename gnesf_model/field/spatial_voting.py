@@ -41,30 +41,31 @@ class SpatialOptions:
 
     Attributes:
         radius_m: neighbours are at most this far.
-        spacing_m: one point of each cube of this side speaks for it: so few neighbours reach that far. 0: all do.
         neighbours: at most so many, the nearest ones.
         rounds: how often votes are passed on.
         share: what the neighbours' mean counts against the point's own distribution, 0..1.
+        doubt: neighbours count in full from this doubt (1 - highest probability) on, and not at all where there is
+            none: what every view agrees on, such as a thin leg, is not outvoted by what stands beside it.
         encoding: channels of M(x).
         hidden: width of the affinity network.
     """
 
     radius_m: float = 0.10
-    spacing_m: float = 0.0
     neighbours: int = 24
     rounds: int = 5
     share: float = 0.8
+    doubt: float = 0.1
     encoding: int = 24
     hidden: int = 32
 
     def __post_init__(self) -> None:
-        if not self.radius_m > 0 or not self.spacing_m >= 0 or self.neighbours < 1 or self.rounds < 0:
+        if not self.radius_m > 0 or self.neighbours < 1 or self.rounds < 0:
             raise ValueError(
-                f"radius_m is {self.radius_m}, spacing_m {self.spacing_m}, neighbours {self.neighbours}, rounds "
-                f"{self.rounds}; expected a radius > 0, a spacing >= 0, at least 1 neighbour and at least 0 rounds"
+                f"radius_m is {self.radius_m}, neighbours {self.neighbours}, rounds {self.rounds}; expected a "
+                "radius > 0, at least 1 neighbour and at least 0 rounds"
             )
-        if not 0 < self.share < 1:
-            raise ValueError(f"share is {self.share}, expected a number between 0 and 1")
+        if not 0 < self.share < 1 or not 0 < self.doubt <= 1:
+            raise ValueError(f"share is {self.share}, doubt {self.doubt}, expected numbers between 0 and 1")
 
 
 class SpatialVoting(nn.Module):
@@ -141,11 +142,11 @@ class SpatialVoting(nn.Module):
     @property
     def reach_m(self) -> float:
         """What lies further from a point than this has no say in it."""
-        return self.options.rounds * self.options.radius_m + self.options.spacing_m
+        return self.options.rounds * self.options.radius_m
 
     def neighbours(self, points: torch.Tensor) -> torch.Tensor:
         """Rows (K, J) of each point's neighbours among points (K, 3), see `find_neighbours`."""
-        return find_neighbours(points, self.options.radius_m, self.options.neighbours, self.options.spacing_m)
+        return find_neighbours(points, self.options.radius_m, self.options.neighbours)
 
     def affinities(self, patch: SurfacePatch, distribution: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         """(K, J) >= 0 of each point's neighbours; 0 where there is none."""
@@ -174,10 +175,11 @@ class SpatialVoting(nn.Module):
         self, affinity: torch.Tensor, weight: torch.Tensor, votes: torch.Tensor, certain: torch.Tensor
     ) -> torch.Tensor:
         base = torch.logit(torch.tensor(self.options.share, dtype=weight.dtype, device=weight.device))
+        doubted = ((1 - certain) / self.options.doubt).clamp(0, 1)
         if self.gate is None:
-            return torch.sigmoid(base).expand(len(votes))
+            return torch.sigmoid(base) * doubted
         told = torch.stack([affinity.sum(1).log1p(), weight.sum(1).log1p(), votes.log1p(), certain], dim=1)
-        return torch.sigmoid(base + self.gate(told)[:, 0])
+        return torch.sigmoid(base + self.gate(told)[:, 0]) * doubted
 
 
 def _parts(neighbours: torch.Tensor, distribution: torch.Tensor) -> list[slice]:
@@ -195,23 +197,14 @@ def geometric_affinities(pairs: torch.Tensor) -> torch.Tensor:
     ).exp()
 
 
-def find_neighbours(points: torch.Tensor, radius_m: float, count: int, spacing_m: float = 0.0) -> torch.Tensor:
-    """Rows (K, count) int64 of the points nearest to each of points (K, 3) within a radius, itself left out; -1: none.
-
-    Args:
-        spacing_m: only the first point in each cube of this side (of a lattice along the axes) is anybody's neighbour;
-            0: every point.
-    """
+def find_neighbours(points: torch.Tensor, radius_m: float, count: int) -> torch.Tensor:
+    """Rows (K, count) int64 of the points nearest to each of points (K, 3) within a radius, not itself; -1: no more."""
     host = points.detach().cpu().numpy()
-    heard = np.arange(len(host))
-    if spacing_m > 0 and len(host):
-        _, heard = np.unique(np.floor(host / spacing_m).astype(np.int64), axis=0, return_index=True)
     if len(host) == 0:
         return torch.zeros(0, count, dtype=torch.int64, device=points.device)
     # One more than wanted: a point is its own nearest neighbour, save among points at the same place.
-    _, found = cKDTree(host[heard]).query(host, k=count + 1, distance_upper_bound=radius_m)
-    rows = np.append(heard, -1)[found]
-    rows = np.where(rows == np.arange(len(host))[:, None], -1, rows)
+    _, rows = cKDTree(host).query(host, k=count + 1, distance_upper_bound=radius_m)
+    rows = np.where((rows == len(host)) | (rows == np.arange(len(host))[:, None]), -1, rows)
     order = np.argsort(rows < 0, axis=1, kind="stable")[:, :count]
     return torch.from_numpy(np.take_along_axis(rows, order, axis=1)).to(points.device)
 

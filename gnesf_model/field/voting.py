@@ -137,7 +137,7 @@ class VotingNetwork(nn.Module):
         dropped = {"features", "encoding", "statistics"}
         return {
             name: like.new_tensor(float(used))
-            * ((torch.rand((), device=like.device) >= drop) if name in dropped else 1)
+            * ((torch.rand((), device=like.device) >= drop) if drop and name in dropped else 1)
             for name, used in keep.items()
         }
 

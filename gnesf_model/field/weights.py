@@ -66,7 +66,7 @@ def _options(text: str | None, path: Path) -> FieldOptions:
         options = FieldOptions(**values)
         sizes = (*options.widths, *options.features, *options.encoding, options.voting.hidden, options.voting.summary)
         sizes += (options.direct_classes, options.spatial.hidden, options.spatial.neighbours)
-        if not all(isinstance(n, int) and 0 <= n <= _WIDEST for n in sizes):
+        if not all(type(n) is int and 0 <= n <= _WIDEST for n in sizes):
             raise ValueError(f"sizes are {sizes}, expected at most {_WIDEST}")
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} has options that this version does not know: {error}") from error

@@ -21,6 +21,7 @@ _NEIGHBOURS = 12
 _STEPS = 65535
 """Coordinates are 16-bit parts of the map's extent: 0.5 mm in a room of 30 m."""
 RIGHT, WRONG, UNJUDGED = 1, 0, 255
+_UNKNOWN_COLOR = (112, 120, 128)
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ def viewer_data(scene: Scene) -> dict[str, Any]:
         "total": len(surface.points),
         "low": low.tolist(),
         "extent": extent.tolist(),
-        "center": inner.mean(axis=0).tolist(),
-        "radius": max(float(np.linalg.norm(inner[1] - inner[0])) / 2, 0.1),
+        "inner": inner.tolist(),
         "spacing": scene.spacing_m * (len(surface.points) / max(len(points), 1)) ** 0.5,
         "forward": (level @ forward).tolist(),
         "judged": bool((scene.judged != UNJUDGED).any()),
@@ -121,9 +121,13 @@ def _classes(labels: LabelSpace, present: np.ndarray) -> list[dict[str, Any]]:
     order += [UNKNOWN] if counts[UNKNOWN] else []
     names = {entry.id: entry.name for entry in labels.classes}
     return [
-        {"id": i, "name": names.get(i, "unknown"), "color": labels.colors[i].tolist(), "count": int(counts[i])}
-        for i in order
+        {"id": i, "name": names.get(i, "unknown"), "color": _color(labels, i), "count": int(counts[i])} for i in order
     ]
+
+
+def _color(labels: LabelSpace, index: int) -> list[int]:
+    """Black, the colour of what is unknown, would not be seen on a dark page."""
+    return list(_UNKNOWN_COLOR) if index == UNKNOWN else labels.colors[index].tolist()
 
 
 def _encoded(values: np.ndarray) -> str:

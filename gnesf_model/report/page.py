@@ -70,6 +70,8 @@ def render_page(report: Report) -> str:
         classes=_classes(scores),
         plots={name: Markup(svg) for name, svg in plots.items()},
         confusions={SCORED[name]: Markup(confusion_plot(name, score)) for name, score in scores.items()},
+        # Beside each other where their columns stay wide enough to be read.
+        confusion_px=120 + 27 * max((len(score["confusion"]["predicted"]) for score in scores.values()), default=0),
         settings=_settings(metrics["settings"]),
         legend=_legend(report.rows, report.scene.labels),
         rows=report.rows,

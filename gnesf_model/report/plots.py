@@ -62,9 +62,9 @@ def scores_plot(metrics: dict[str, Any]) -> str:
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
         axes.set(xlim=(0, 1), xlabel="IoU", ylim=(-0.6, len(names) - 0.4))
         axes.grid(axis="x")
-        figure.legend(loc="outside upper left", ncols=3, labelcolor=_INK)
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncol=3, labelcolor=_INK)
 
-    return _svg(draw, (7.6, 0.9 + 0.42 * len(names)), "IoU by class")
+    return _svg(draw, (6.4, 0.9 + 0.42 * len(names)), "IoU by class")
 
 
 def confusion_plot(name: str, score: dict[str, Any]) -> str:
@@ -107,7 +107,7 @@ def growth_plot(growth: Growth) -> str:
             axes.yaxis.set_major_formatter(_short)
             axes.grid(axis="y")
 
-    return _svg(draw, (10.6, 2.6), "Growth of the map")
+    return _svg(draw, (12.2, 2.7), "Growth of the map")
 
 
 def latency_plot(metrics: dict[str, Any], frame_ms: Sequence[float]) -> str:
@@ -122,7 +122,7 @@ def latency_plot(metrics: dict[str, Any], frame_ms: Sequence[float]) -> str:
     step = max(1, -(-len(frame_ms) // _MOST_POINTS))
 
     def draw(figure: Figure) -> None:
-        stages, frames = figure.subplots(1, 2, width_ratios=(1, 1.15))
+        stages, frames = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.15)})
         for row, ms in enumerate(times.values()):
             p50, p95, p99 = (max(ms[f"p{p}_ms"], 1e-3) for p in (50, 95, 99))
             stages.plot([p50, p99], [row, row], color=_LINE, linewidth=3, zorder=1)
@@ -131,14 +131,15 @@ def latency_plot(metrics: dict[str, Any], frame_ms: Sequence[float]) -> str:
         stages.set_yticks(range(len(times)), list(times))
         stages.tick_params(axis="y", length=0, labelcolor=_INK)
         stages.set(xscale="log", xlabel="ms", ylim=(-0.6, len(times) - 0.4), title="Stages")
+        stages.xaxis.set_major_formatter(_short)
         stages.grid(axis="x")
-        stages.legend(ncols=3, loc="lower left", bbox_to_anchor=(0.25, 1.0), labelcolor=_INK)
+        stages.legend(ncol=3, loc="lower left", bbox_to_anchor=(0.25, 1.0), labelcolor=_INK)
         at = np.arange(0, len(frame_ms), step)
         frames.plot(at, np.asarray(frame_ms)[at], ".", color=_SERIES[0], markersize=3)
         frames.set(xlabel="frame", ylabel="ms", ylim=(0, None), title=f"Every frame: {whole}")
         frames.grid(axis="y")
 
-    return _svg(draw, (10.6, 1.2 + 0.32 * max(len(times), 6)), "Latency")
+    return _svg(draw, (12.2, 1.2 + 0.32 * max(len(times), 6)), "Latency")
 
 
 def _short(value: float, position: int) -> str:
@@ -166,8 +167,7 @@ def _svg(draw: Callable[[Figure], None], size: tuple[float, float], title: str) 
     for color, variable in _VARIABLES.items():
         text = text.replace(color, f"var(--{variable})")
     text = _FONT.sub(r"font-size: \1px", text)
-    width = round(size[0] * 96)
-    opening = f'<svg role="img" aria-label="{title}" style="max-width: {width}px" '
-    return re.sub(
-        r'<svg (.*?)width="[^"]*"', lambda m: opening + m[1], re.sub(r' height="[^"]*pt"', "", text, count=1), count=1
-    )
+    text = re.sub(r' id="[\w.]+_\d+"', "", text)  # the same in every plot, and nothing refers to them
+    view = re.search(r'viewBox="[^"]*"', text)[0]
+    opening = f'<svg role="img" aria-label="{title}" style="max-width: {round(size[0] * 96)}px" {view}'
+    return re.sub("<svg [^>]*", f'{opening} xmlns:xlink="http://www.w3.org/1999/xlink"', text, count=1)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from gnesf_model.device import torch_device
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.image_processor import ImageProcessor
-from gnesf_model.segment.network import ClassOutput, Resampler
+from gnesf_model.segment.network import ClassOutput, Normalisation, Resampler
 from gnesf_model.segment.recognise import not_recognised, recognise
 from gnesf_model.segment.segmenter import Segmentation, check_rgb
+
+logger = logging.getLogger(__name__)
 
 _MASK_MODELS = ("mask2former", "maskformer")
 _MIN_MASS = 0.05
 """Class mass below which a pixel that no query claims is left partly unknown, not scaled up."""
+_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
+"""Where the hub's cache keeps the files of a commit."""
 
 
 class TransformersSegmenter:
@@ -34,7 +41,7 @@ class TransformersSegmenter:
         name: hub id, or folder with config.json, model.safetensors and preprocessor_config.json.
         labels: space of the output; None keeps the network's own.
         device: 'auto', 'cpu' or 'cuda'.
-        revision: of a hub id; pin it on a robot.
+        revision: commit of a hub id; a branch, a tag or None is warned of, for it may name another network tomorrow.
         input_size: (height, width) at which the network runs; None: as stored with it.
         network_labels: label space of its channels; None: recognised from the class names.
 
@@ -57,9 +64,8 @@ class TransformersSegmenter:
     ) -> None:
         self._name = f"the network {name}"
         self._device = torch_device(device)
-        source = {"revision": revision} if revision else {}
+        source = {} if Path(name).is_dir() else {"revision": _commit(str(name), revision)}
         config = _load_config(str(name), source)
-        self._by_masks = config.model_type in _MASK_MODELS
         self._output = ClassOutput(
             self._name,
             _own_labels(self._name, config, labels, network_labels),
@@ -74,7 +80,8 @@ class TransformersSegmenter:
         except ValueError as error:
             raise ValueError(f"{self._name}: preprocessor_config.json: {error}") from error
         # float32 also where the file has half precision: a CPU has no fast one, and CUDA gets it by autocast.
-        self._model = _load_model(str(name), config, source).float().to(self._device).eval()
+        model = _load_model(str(name), config, source).float().to(self._device)
+        self.scores = ClassScores(model, by_masks=config.model_type in _MASK_MODELS).eval()
         self._resample = Resampler()
 
     def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
@@ -89,8 +96,8 @@ class TransformersSegmenter:
         pixels = torch.from_numpy(image)[None].to(self._device)
         half = torch.autocast(self._device.type, dtype=torch.float16, enabled=self._device.type == "cuda")
         with torch.inference_mode(), half:
-            outputs = self._model(pixel_values=pixels)
-        if self._by_masks:
+            outputs = self.scores.model(pixel_values=pixels)
+        if self.scores.by_masks:
             masks = self._resample(outputs.masks_queries_logits[0], height, width)
             probabilities = mask_probabilities(outputs.class_queries_logits[0].float(), masks)
         else:
@@ -105,6 +112,41 @@ class TransformersSegmenter:
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which an image of `height` x `width` goes through the network."""
         return self._processor.input_size(height, width)
+
+    @property
+    def own_labels(self) -> LabelSpace:
+        """Label space of the network's channels."""
+        return self._output.own
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """From pixels to the network's input."""
+        return self._processor.normalisation
+
+
+class ClassScores(nn.Module):
+    """A network of transformers that gives one map of class scores, as a sidecar describes it, whatever its kind.
+
+    Args:
+        model: of transformers.
+        by_masks: whether it classifies masks.
+    """
+
+    def __init__(self, model: nn.Module, by_masks: bool) -> None:
+        super().__init__()
+        self.model, self.by_masks = model, by_masks
+
+    @property
+    def kind(self) -> str:
+        """`logits` or, of networks that classify masks, `probabilities`."""
+        return "probabilities" if self.by_masks else "logits"
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Scores (1, C, h, w) of an image (1, 3, H, W), at the resolution at which the network gives them."""
+        outputs = self.model(pixel_values=pixels)
+        if self.by_masks:
+            return mask_probabilities(outputs.class_queries_logits[0], outputs.masks_queries_logits[0])[None]
+        return outputs.logits
 
 
 def mask_probabilities(class_logits: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
@@ -142,6 +184,28 @@ def _transformers() -> Any:
             f"{sys.executable} -m pip install transformers safetensors"
         ) from error
     return transformers
+
+
+def _commit(name: str, revision: str | None) -> str:
+    """The commit of a hub id from which every file is loaded, with a warning where the caller did not name it."""
+    _transformers()
+    from transformers.utils import cached_file
+
+    try:
+        path = cached_file(name, "config.json", revision=revision)
+    except (OSError, ValueError) as error:
+        raise _unavailable(name, error, revision) from error
+    found = _IN_CACHE.search(str(path))
+    if found is None:  # a cache of another form; the revision is what is left to go by
+        return revision or "main"
+    commit = found.group(1)
+    if revision != commit:
+        logger.warning(
+            "the network '%s' is not pinned: its %s is commit %s now, and may be another tomorrow: set "
+            "segmenter.revision (launch argument segmenter_revision) to %s, or copy the checkpoint's folder",
+            name, f"revision '{revision}'" if revision else "newest version", commit, commit,
+        )  # fmt: skip
+    return commit
 
 
 def _load_config(name: str, source: dict[str, str]) -> Any:
@@ -212,12 +276,13 @@ def _load_model(name: str, config: Any, source: dict[str, str]) -> torch.nn.Modu
     return model
 
 
-def _unavailable(name: str, error: Exception) -> OSError:
+def _unavailable(name: str, error: Exception, revision: str | None = None) -> OSError:
     if Path(name).is_dir():
         remedy = "The folder needs config.json, model.safetensors and preprocessor_config.json"
     else:
+        pinned = f" --revision {revision}" if revision else ""
         remedy = (
-            f"A hub id needs a connection once: run 'hf download {name}' where there is one, or "
+            f"A hub id needs a connection once: run 'hf download {name}{pinned}' where there is one, or "
             "copy the checkpoint's folder to this machine and name the folder"
         )
     return OSError(

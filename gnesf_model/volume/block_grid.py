@@ -159,32 +159,43 @@ class BlockGrid:
         return self.positions(slots[:, None], torch.arange(VOXELS, device=self.device)).float()
 
     def _append(self, coords: torch.Tensor) -> torch.Tensor:
-        first, self.count = self.count, self.count + len(coords)
-        if self.count > len(self.coords):
-            self._grow(min(max(self.count, int(len(self.coords) * 1.5), 256), self.max_blocks))
-        slots = torch.arange(first, self.count, device=self.device)
+        first, last = self.count, self.count + len(coords)
+        if last > len(self.coords):
+            self._grow(min(max(last, int(len(self.coords) * 1.5), 256), self.max_blocks))
+        slots = torch.arange(first, last, device=self.device)
         self.coords[slots] = coords
-        if 2 * self.count > len(self._keys):
-            self._reserve_table(4 * self.count)
-            self._insert(self.coords[: self.count], torch.arange(self.count, device=self.device))
-        else:
-            self._insert(coords, slots)
+        self.count = last
+        try:
+            if 2 * last > len(self._keys):
+                self._reserve_table(4 * last)
+                self._insert(self.coords[:last], torch.arange(last, device=self.device))
+            else:
+                self._insert(coords, slots)
+        except torch.cuda.OutOfMemoryError:
+            # The table may name some of the new blocks, or lack old ones: it is filled anew with those that stay.
+            self.count = first
+            self._keys.fill_(_EMPTY)
+            self._insert(self.coords[:first], torch.arange(first, device=self.device))
+            raise
         return slots
 
     def _grow(self, capacity: int) -> None:
         def grown(old: torch.Tensor, fill: float) -> torch.Tensor:
+            if len(old) >= capacity:  # from an attempt for whose rest there was no memory
+                return old
             new = old.new_full((capacity, *old.shape[1:]), fill)
             new[: len(old)] = old
             return new
 
-        self.coords = grown(self.coords, 0)
         for name, (_, fill) in self._attributes.items():
             self.voxels[name] = grown(self.voxels[name], fill)
+        self.coords = grown(self.coords, 0)  # the last, because its length is taken for that of all
 
     def _reserve_table(self, size: int) -> None:
         size = 1 << (size - 1).bit_length()
-        self._keys = torch.full((size,), _EMPTY, dtype=torch.int64, device=self.device)
+        keys = torch.full((size,), _EMPTY, dtype=torch.int64, device=self.device)
         self._slots = torch.full((size,), _EMPTY, dtype=torch.int64, device=self.device)
+        self._keys = keys  # both or none, if memory ends
 
     def _places(self, coords: torch.Tensor) -> torch.Tensor:
         """Table positions (N, probes) to look at for coordinates (N, 3): quadratic probing."""

@@ -28,6 +28,8 @@ _STEEPEST = 6.0
 """Slopes beyond 80 degrees are taken for the edge of an object."""
 _MAX_BOX_BLOCKS = 1 << 26
 """Bound on the scratch memory of an allocation, one byte a block."""
+_LEAST_BLOCKS = 64
+"""Integrated at once however little memory there is: some megabytes."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +165,27 @@ class TsdfVolume:
     def integrate(self, view: DepthView, slots: torch.Tensor, gain: float = 1.0) -> Observation:
         """Fold a view into blocks (N,); each voxel takes its running average.
 
+        Where the GPU has no memory for all blocks at once, they are done in halves, down to `_LEAST_BLOCKS`.
+
         Args:
             view: the depth.
             slots: blocks of `allocate`, or of `seen_through`.
             gain: how much it counts.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: not even for these; some of the blocks may have the view already.
         """
+        try:
+            return self._fold(view, slots, gain)
+        except torch.cuda.OutOfMemoryError:
+            if len(slots) <= _LEAST_BLOCKS:
+                raise
+        # Outside of the handler, whose traceback holds on to what did fit.
+        halves = [self.integrate(view, half, gain) for half in slots.tensor_split(2)]
+        return Observation(slots, torch.cat([half.distance for half in halves]))
+
+    def _fold(self, view: DepthView, slots: torch.Tensor, gain: float) -> Observation:
+        """`integrate` at once; raises before anything is written, or not at all."""
         distance = self._distances(view, slots)
         grid, factor = self.grid, gain
         tsdf, weight = (grid.voxels[name].index_select(0, slots) for name in ("tsdf", "weight"))
@@ -180,8 +198,9 @@ class TsdfVolume:
         measured = (distance * (1.0 / self.truncation_m)).clamp_(-1.0, 1.0)
         weight += gain
         tsdf.lerp_(measured, gain.div_(weight.clamp_min(1e-6)))
+        weight.clamp_max_(self.max_weight)
         grid.voxels["tsdf"].index_copy_(0, slots, tsdf)
-        grid.voxels["weight"].index_copy_(0, slots, weight.clamp_max_(self.max_weight))
+        grid.voxels["weight"].index_copy_(0, slots, weight)
         return Observation(slots, F.threshold_(distance, -self.truncation_m, torch.inf))
 
     def _distances(self, view: DepthView, slots: torch.Tensor) -> torch.Tensor:

@@ -77,10 +77,13 @@ class VoteTable:
                 f"the map holds votes of {first} voxels and needs {number} more, at most {self.max_rows} "
                 "fit volume.max_map_memory_mb: raise it or the voxel size"
             )
-        if last > len(self._total):
+        # Of all tables: the GPU's memory may have ended between two of them.
+        if last > min(len(getattr(self, name)) for name in _TABLES):
             capacity = min(max(last, int(len(self._total) * 1.5), 4096), self.max_rows)
             for name in _TABLES:
                 old = getattr(self, name)
+                if len(old) >= capacity:
+                    continue
                 new = old.new_zeros(capacity, *old.shape[1:])
                 new[: len(old)] = old
                 setattr(self, name, new)

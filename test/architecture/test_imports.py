@@ -27,7 +27,7 @@ ALLOWED = {
     "machine": "",
     "device": "",
     "frame": "",
-    "config": "",
+    "config": "resources",
     "geometry": "frame",
     "trajectory": "frame geometry",
     "transforms": "frame geometry trajectory",
@@ -39,6 +39,7 @@ ALLOWED = {
     "pose_jumps": "frame",
     "sampling": "frame geometry segment volume",
     "field": "frame fusion geometry labels segment volume",
+    "export": "field labels segment",
     "surface_classes": "field volume",
     "mapper": "config device field frame fusion geometry keyframes labels pose_jumps sampling segment surface_classes "
     "timing volume",
@@ -55,21 +56,21 @@ ALLOWED = {
     "report": "config evaluation frame geometry labels mapper up visualization",
     "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device field frame labels resources segment",
-    "commands": "gnesf_model build config data device evaluation field frame geometry labels map_file mapper recording "
-    "report segment training visualization",
+    "commands": "gnesf_model build config data device evaluation export field frame geometry labels map_file mapper "
+    "recording report segment training visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 jinja2 lightning markupsafe matplotlib numpy onnxruntime rosbags safetensors scipy torch "
+    "gnesf_model": "cv2 jinja2 lightning markupsafe matplotlib numpy onnx onnxruntime rosbags safetensors scipy torch "
     "torchmetrics tqdm transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.
 TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 # Libraries that only some machines have, or that take seconds to load.
-LAZY = {"jinja2", "matplotlib", "open3d", "onnxruntime", "transformers"}
+LAZY = {"jinja2", "matplotlib", "open3d", "onnx", "onnxruntime", "transformers"}
 
 
 def is_ros(library: str) -> bool:

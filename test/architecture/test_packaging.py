@@ -20,9 +20,10 @@ def modules(package: Path) -> set[str]:
     return {str(path.relative_to(package)) for path in package.rglob("*.py")}
 
 
-def weights(package: Path) -> set[str]:
-    """Files of the networks that come with the package."""
-    return {str(path.relative_to(package)) for path in package.glob("weights/*/*") if path.is_file()}
+def data_files(package: Path) -> set[str]:
+    """Files that come with the package and are no code: its networks, and the template of the report."""
+    found = (path for pattern in ("weights/*/*", "report/template/*") for path in package.glob(pattern))
+    return {str(path.relative_to(package)) for path in found if path.is_file()}
 
 
 def package_version() -> str:
@@ -178,7 +179,7 @@ def test_pip_installs_packages_command_and_configuration(tmp_path):
     data = f"gnesf_ros-{package_version()}.data/data/share/gnesf_ros"
     for package in PACKAGES:
         assert {f"{package}/{name}" for name in modules(copy / package)} <= names
-    assert {f"gnesf_model/{name}" for name in weights(copy / "gnesf_model")} <= names
+    assert {f"gnesf_model/{name}" for name in data_files(copy / "gnesf_model")} <= names
     for folder in ("config", "launch"):
         files = [path.relative_to(copy) for path in (copy / folder).rglob("*") if path.is_file()]
         assert {f"{data}/{name}" for name in files} <= names
@@ -208,11 +209,11 @@ class TestWorkspace:
         _, differ, unreadable = filecmp.cmpfiles(ROOT / package, installed, names, shallow=False)
         assert not differ + unreadable
 
-    def test_weights(self):
+    def test_data_files(self):
         (installed,) = INSTALL.glob("lib/python3*/site-packages/gnesf_model")
-        names = weights(ROOT / "gnesf_model")
-        assert "weights/segmenter/model.safetensors" in names
-        assert weights(installed) == names
+        names = data_files(ROOT / "gnesf_model")
+        assert {"weights/segmenter/model.safetensors", "report/template/report.html"} <= names
+        assert data_files(installed) == names
         _, differ, unreadable = filecmp.cmpfiles(ROOT / "gnesf_model", installed, names, shallow=False)
         assert not differ + unreadable
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import trimesh
 import yaml
+from small_network import small_network
 
 from gnesf_model.cli import main
 from gnesf_model.data.bag_writer import write_bag
@@ -251,50 +252,18 @@ def test_segmenters_that_cannot_be_loaded(recording, tmp_path, caplog):
     assert "holds no config.json" in text
 
 
-def network(path, channels, labels):
-    """An ONNX network of one convolution with a sidecar that names its label space."""
-    onnx = pytest.importorskip("onnx", reason="needs the extra 'dev', which writes the network")
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    weights = np.random.default_rng(0).normal(size=(channels, 3, 8, 8)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "W"], ["logits"], strides=[8, 8])],
-        "toy",
-        [helper.make_tensor_value_info("image", kind, [1, 3, "h", "w"])],
-        [helper.make_tensor_value_info("logits", kind, [1, channels, "oh", "ow"])],
-        [onnx.numpy_helper.from_array(weights, "W")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.save(model, str(path))
-    description = {
-        "file": path.name,
-        "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "range": [0, 1],
-            "colour": "RGB",
-            "size": "dynamic",
-            "multiple_of": 8,
-        },
-        "output": {"name": "logits", "layout": "NCHW", "stride": 8},
-        "labels": labels,
-    }
-    path.with_suffix(".yaml").write_text(yaml.safe_dump(description), encoding="utf-8")
-    return path
-
-
 def test_a_network_s_labels_must_match_its_weights(recording, tmp_path, caplog):
     pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
-    text = map_refused(caplog, recording, tmp_path, "--segmenter", network(tmp_path / "toy.onnx", 7, "nyu40"))
+    text = map_refused(caplog, recording, tmp_path, "--segmenter", small_network(tmp_path / "toy.onnx", 7, "nyu40"))
     assert "7" in text and "nyu40" in text and "40" in text
-    assert map_(recording, tmp_path / "out", "--segmenter", network(tmp_path / "toy.onnx", 40, "nyu40")) == 0
+    assert map_(recording, tmp_path / "out", "--segmenter", small_network(tmp_path / "toy.onnx", 40, "nyu40")) == 0
     assert metrics(tmp_path / "out")["scores"]["2d"]["per_frame"]["pixel_accuracy"] < 0.9
 
 
 def test_classes_of_the_network_itself(recording, tmp_path):
     """Ground truth in other classes than the map's is left out, not compared by number."""
     pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
-    path = network(tmp_path / "toy.onnx", 3, ["sky", "sea", "sand"])
+    path = small_network(tmp_path / "toy.onnx", 3, ["sky", "sea", "sand"])
     assert map_(recording, tmp_path / "out", "--segmenter", path, "--set", "semantics.labels=native") == 0
     assert "scores" not in metrics(tmp_path / "out")
 

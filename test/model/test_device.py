@@ -27,7 +27,10 @@ def test_threads():
         set_cpu_threads(1)
         assert torch.get_num_threads() == cv2.getNumThreads() == 1
         set_cpu_threads(0)
-        assert torch.get_num_threads() == 1
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == before, "what they had before the limit"
+        torch.set_num_threads(3)
+        set_cpu_threads(0)
+        assert torch.get_num_threads() == 3, "what somebody else chose is left alone"
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])

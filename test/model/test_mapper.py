@@ -255,6 +255,22 @@ def test_a_map_out_of_memory_refuses_frames_and_keeps_what_it_has(frames):
     assert len(mapper.surface().points) > 1000
 
 
+def test_a_frame_whose_votes_do_not_fit_tells_what_its_geometry_changed(frames):
+    """Outputs that follow the map would keep what was there before, else."""
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    mapper.votes.max_rows = 10
+    with pytest.raises(FrameDropped) as drop:
+        mapper.integrate(frames[0])
+    assert drop.value.reason == "map_full"
+    assert drop.value.blocks.tolist() == list(range(mapper.grid.count))
+    assert float((mapper.grid.voxels["weight"][drop.value.blocks] > 0).any(dim=1).float().mean()) > 0.5
+    mapper.grid.max_blocks = mapper.grid.count
+    with pytest.raises(FrameDropped) as drop:
+        mapper.integrate(frames[-1])
+    assert drop.value.reason == "map_full"
+    assert drop.value.blocks is None, "its geometry did not fit either"
+
+
 def test_a_pose_from_another_planet_is_dropped(frames):
     pose = np.eye(4)
     pose[0, 3] = 1e9

@@ -18,7 +18,7 @@ from gnesf_model.data.folder_writer import write_folder
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.recording import LEGEND_TYPES, ResultBag
+from gnesf_model.recording import LEGEND_TYPES, ResultBag, free_folder
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.visualization.cloud import CLOUD_POINT
 
@@ -165,6 +165,22 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path, recorded, cap
     bag.close()
     assert disk.closed == 1
     assert "No space left" in caplog.text
+
+
+def test_topics_are_those_of_the_node_that_records(tmp_path, recorded):
+    _, frames, mapper = recorded
+    with ResultBag(tmp_path / "bag", mapper, Config(device="cpu"), "/robot1/mapper") as bag:
+        bag.frame(frames[0], mapper.segmenter(frames[0].rgb, frames[0].stamp_ns), torch.zeros(0, dtype=torch.int64))
+    topics = set(read(tmp_path / "bag"))
+    assert {"/robot1/mapper/semantic_cloud", "/robot1/mapper/semantic/legend", "/robot1/pose", "/tf"} <= topics
+    assert all(topic.startswith(("/robot1/", "/tf")) for topic in topics)
+
+
+def test_a_folder_that_exists_gets_a_number(tmp_path):
+    assert free_folder(tmp_path / "results") == tmp_path / "results"
+    for name in ("results", "results_2"):
+        (tmp_path / name).mkdir()
+    assert free_folder(tmp_path / "results") == tmp_path / "results_3"
 
 
 def test_the_grid_follows_the_settings(tmp_path, recorded):

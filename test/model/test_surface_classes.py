@@ -41,7 +41,7 @@ def mapper_with(spatial, **settings) -> SemanticMapper:
 
 
 def geometric() -> SpatialVoting:
-    return SpatialVoting(SpatialOptions(radius_m=0.15, spacing_m=0.0, rounds=2), learned=False)
+    return SpatialVoting(SpatialOptions(radius_m=0.15, rounds=2), learned=False)
 
 
 def everything(mapper):

@@ -108,6 +108,7 @@ def test_images_that_the_mapper_does_not_take_are_not_waited_for(room_bag: Path,
             bag_player.run(parser.parse_args([str(room_bag / "bag"), "--rate", "0", "--wait-for", name]))
         peer.wait(lambda: len(poses) == FRAMES, "every pose", 5)
         assert "dealt with all 0 images" in caplog.text
+        assert "takes none of the bag's colour images (/camera/color/image_raw)" in caplog.text
         assert "did not reach" not in caplog.text
     finally:
         peer.close()

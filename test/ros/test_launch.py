@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import os
 import shutil
@@ -13,8 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ros_harness import ROOT, new_domain
+from gnesf_msgs.msg import MapperStatus
+from ros_harness import ROOT, Peer, new_domain, play
 from ros_recording import FRAMES
+
+from gnesf_model.config import Config
+from gnesf_model.data.bag_file import BagFile
+from gnesf_ros import qos
+from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, REPLAY, ROBOT, ROBOTS
 
 with_launch = pytest.mark.skipif(
     importlib.util.find_spec("launch_ros") is None or shutil.which("ros2") is None,
@@ -148,18 +153,41 @@ def test_several_robots_are_launched_at_once(room_bag: Path, tmp_path: Path) -> 
         assert "/robot1/" not in listed
 
 
-def arguments_of(file: str, name: str) -> set[str]:
-    """The keys of a dictionary in a launch file, which is read, not run: launch need not be installed."""
-    tree = ast.parse((ROOT / "launch" / file).read_text())
-    (found,) = [n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == name]
-    return {ast.literal_eval(key) for key in found.keys}
+@with_launch
+def test_each_of_several_robots_maps_its_own_camera(room_bag: Path, tmp_path: Path) -> None:
+    """The topics of the arguments are those of each robot's namespace."""
+    domain, camera = new_domain(), {f"{role}_topic": f"camera/{name}" for role, name in (
+        ("color", "color/image_raw"), ("camera_info", "color/camera_info"), ("depth", "depth/image_raw"),
+    )}  # fmt: skip
+    arguments = ["robots.launch.py", "robots:=robot1,robot2", f"segmenter:=oracle:{room_bag / 'labels'}", "queue:=all"]
+    arguments += ["global_frame:=odom", *(f"{name}:={topic}" for name, topic in camera.items())]
+    topics = {c.topic for c in BagFile(room_bag / "bag").connections}
+    remaps = [word for topic in topics for word in ("--remap", f"{topic}:=/robot1{topic}")]
+    peer = Peer(domain)
+    try:
+        statuses = {n: peer.listen(MapperStatus, f"/{n}/gnesf/status", qos.latched()) for n in ("robot1", "robot2")}
+        with Launched(domain, tmp_path / "log", *arguments) as launched:
+            launched.wait_for("ready:", count=2)
+            play(room_bag / "bag", domain, "--rate", "0", "--no-clock", "--wait-for", "/robot1/gnesf", *remaps)
+            peer.wait(lambda: statuses["robot1"][-1].frames_processed == FRAMES, "every frame of robot1", 120)
+            assert statuses["robot1"][-1].surface_voxels > 1000
+            assert statuses["robot2"][-1].frames_received == 0
+    finally:
+        peer.close()
 
 
-def test_what_every_robot_may_need_is_passed_on() -> None:
-    assert arguments_of("robots.launch.py", "PASSED_ON") == arguments_of("gnesf.launch.py", "ARGUMENTS") - {
-        "namespace",  # the robot's name
-        "rviz",
-    }
+def test_what_the_arguments_set_exists() -> None:
+    """launch need not be installed for that."""
+    known = {option.name for option in Config.options()}
+    for arguments in (NODE, ROBOTS, {**NODE, **REPLAY}):
+        assert set(PARAMETERS) | set(REMAPPINGS.values()) <= set(arguments)
+        for name, (default, text) in arguments.items():
+            assert text.endswith("."), name
+            if name in PARAMETERS:
+                assert default in ("", "all", f"{ROBOT}/odom"), "params_file has a say"
+                assert PARAMETERS[name] in NODE[name][1]
+    assert set(PARAMETERS.values()) <= known
+    assert set(NODE) - set(ROBOTS) == {"namespace", "rviz"}, "the first is the robot's name"
 
 
 def test_rviz_shows_topics_that_exist_with_matching_qos() -> None:
@@ -176,4 +204,4 @@ def test_rviz_shows_topics_that_exist_with_matching_qos() -> None:
     launch_file = (ROOT / "launch" / "gnesf.launch.py").read_text()
     for topic in topics.values():
         name = topic["Value"].removeprefix("/gnesf/").lstrip("/")
-        assert f'"{name}"' in launch_file, f"gnesf.launch.py does not remap {topic['Value']} for RViz"
+        assert f'"{name}"' in launch_file or {name, f"/{name}"} & set(REMAPPINGS), topic["Value"]

@@ -45,7 +45,8 @@ class Desk:
     config: Config
 
     def take(self, frame: Frame) -> None:
-        self.outputs.frame(frame, self.mapper.integrate(frame).blocks, "camera")
+        self.outputs.changed(self.mapper.integrate(frame).blocks)
+        self.outputs.frame(frame, "camera")
 
     def publish_until(self, messages: list[Any], count: int) -> None:
         """As the idle worker does it."""
@@ -139,9 +140,9 @@ def test_another_min_weight_is_another_surface(desk: Desk, frames: list[Frame]) 
 def test_every_camera_has_its_own_view_of_the_map(desk: Desk, frames: list[Frame]) -> None:
     views = desk.listener.listen(Image, f"/{desk.speaker.node.get_name()}/semantic_map/image_raw")
     desk.listener.wait(lambda: desk.outputs._views["semantic_map/image_raw"].wanted, "the match")
-    blocks = desk.mapper.integrate(frames[0]).blocks
+    desk.mapper.integrate(frames[0])
     for name in ("front", "rear", "front", "rear"):
-        desk.outputs.frame(replace(frames[0], source=name), blocks, name)
+        desk.outputs.frame(replace(frames[0], source=name), name)
     desk.listener.wait(lambda: len(views) >= 2, "a view of each")
     assert {view.header.frame_id for view in views} == {"front", "rear"}
 

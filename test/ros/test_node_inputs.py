@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from gnesf_msgs.srv import LoadMap, SaveMap
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_recording import OPTICAL, tilted_camera
 from ros_robot import BEST_EFFORT, Robot, odometry, pose_message, transform, usual_messages
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from gnesf_model.frame import Frame
@@ -295,12 +298,30 @@ def test_two_cameras_make_one_map(room_bag: Path, tmp_path: Path) -> None:
         robot.peer.wait(lambda: len(images) == 6, "images of both cameras")
         assert sorted(m.header.frame_id for m in images) == ["front_optical"] * 3 + ["rear_optical"] * 3
         robot.shows("front/color /front/color/image_raw", "3 messages")
-        robot.publishers["depth"].publish(usual_messages(robot.frames[3], "front_optical")["depth"])
-        blind = image_message(robot.frames[3].rgb, header(robot.frames[3].stamp_ns, "rear_optical"))
+
+        # A map file knows where each camera's latest keyframe was: mapping goes on from both.
+        saved = robot.peer.call(SaveMap, "/gnesf/save_map", SaveMap.Request(path=str(tmp_path / "two.map")))
+        assert saved.success, saved.message
+        voxels = robot.status.surface_voxels
+        assert robot.peer.call(Trigger, "/gnesf/reset").success
+        robot.peer.wait(lambda: robot.status.surface_voxels == 0, "the empty map")
+        loaded = robot.peer.call(LoadMap, "/gnesf/load_map", LoadMap.Request(path=str(tmp_path / "two.map")))
+        assert loaded.success and "from 6 frames" in loaded.message, loaded.message
+        robot.peer.wait(lambda: robot.status.surface_voxels == voxels, "the map as it was")
+        resent = replace(robot.frames[2], stamp_ns=robot.frames[3].stamp_ns)
+        messages = {"pose": odometry(resent.stamp_ns, "base_link", resent.world_T_cam @ invert(tilted_camera()))}
+        for prefix, frame_id in names.items():
+            usual = usual_messages(resent, frame_id)
+            messages |= {f"{prefix}{role}": usual[role] for role in kinds}
+        robot.send(resent, images=2, **messages)
+        assert robot.drops == {}
+        assert (robot.status.frames_processed, robot.status.keyframes) == (2, 0), "neither camera has moved since"
+        robot.publishers["depth"].publish(usual_messages(robot.frames[4], "front_optical")["depth"])
+        blind = image_message(robot.frames[4].rgb, header(robot.frames[4].stamp_ns, "rear_optical"))
         robot.publishers["rear color"].publish(blind)
         robot.says("rear: ")
         words = "no message on /rear/color/image_raw for"
-        for frame in robot.frames[4:]:  # 8 s, of which the other camera may be silent for 5
+        for frame in robot.frames[5:]:  # 7.6 s, of which the other camera may be silent for 5
             base = frame.world_T_cam @ invert(tilted_camera())
             robot.publishers["pose"].publish(odometry(frame.stamp_ns, "base_link", base))
             for role, message in usual_messages(frame, "front_optical").items():

@@ -14,7 +14,7 @@ from gnesf_msgs.msg import MapperStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import NodeProcess, Peer, new_domain, play
 from ros_recording import OPTICAL, REMAPS
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
@@ -102,6 +102,10 @@ def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) 
         peer.wait(lambda: any(wanted in s.message for d in diagnostics for s in d.status), "the diagnostics to say so")
         topic = "no message on /camera/color/image_raw: nobody publishes it"
         assert any(topic in s.message for d in diagnostics for s in d.status)
+        # A publisher of another type is there, and never heard.
+        peer.node.create_publisher(CompressedImage, "/camera/color/image_raw", 10)
+        wanted = "its publisher sends sensor_msgs/msg/CompressedImage, sensor_msgs/msg/Image is expected"
+        peer.wait(lambda: any(wanted in s.message for d in diagnostics for s in d.status), "the diagnostics to say so")
     finally:
         peer.close()
         node.kill()

@@ -31,6 +31,7 @@ class Bench:
         self.gate = threading.Event()
         self.log = Log()
         self.fail: dict[int, Exception] = {}
+        self.idle_fails = False
         self.worker = Worker(self._process, self._idle, self._finish, self.log, queue=queue, max_queue=max_queue)
         self.worker.start()
 
@@ -42,6 +43,8 @@ class Bench:
 
     def _idle(self) -> None:
         self.idles += 1
+        if self.idle_fails:
+            raise ZeroDivisionError("a bug")
 
     def _finish(self) -> None:
         self.finished += 1
@@ -129,6 +132,17 @@ def test_a_frame_that_fails_is_counted_and_the_next_is_taken(every: Bench) -> No
 
 def test_an_idle_worker_looks_for_things_to_publish(newest: Bench) -> None:
     until(lambda: newest.idles >= 2)
+
+
+def test_what_fails_after_a_frame_does_not_count_it_as_lost(every: Bench) -> None:
+    """It is in the map: a frame is either processed or dropped, never both."""
+    every.idle_fails = True
+    every.gate.set()
+    every.worker.submit(frame(0))
+    until(lambda: every.finished == 1)
+    assert every.done == [0]
+    assert every.worker.drops()[0] == {}
+    assert every.log.errors and "the frame is lost" not in every.log.errors[0]
 
 
 def test_stopping_leaves_waiting_frames(every: Bench) -> None:

@@ -109,12 +109,36 @@
   };
 
   const FIELD_OF_VIEW = 0.75;
+  const [innerLow, innerHigh] = data.inner; // all but stray points
+  const radius = Math.max(Math.hypot(...innerHigh.map((high, i) => high - innerLow[i])) / 2, 0.1);
+  const sample = []; // some of the points within
+  const position = new Uint16Array(arrays.position.buffer);
+  for (let i = 0; i < data.count; i += Math.max(1, Math.floor(data.count / 3000))) {
+    const at = [0, 1, 2].map((k) => data.low[k] + (position[3 * i + k] / 65535) * data.extent[k]);
+    if (at.every((value, k) => value >= innerLow[k] && value <= innerHigh[k])) sample.push(at);
+  }
+  let view;
+  // From where the recording looked, raised, and so that the map fills the picture.
   const home = () => {
     const [x, y] = data.forward;
-    const yaw = Math.hypot(x, y) > 0.05 ? Math.atan2(-y, -x) : 0.8;
-    return { target: [...data.center], yaw: yaw + 0.35, pitch: 0.8, distance: data.radius / Math.sin(FIELD_OF_VIEW / 2) };
+    const yaw = Math.hypot(x, y) > 0.05 ? Math.atan2(-y, -x) + 0.35 : 0.8;
+    view = { target: innerLow.map((low, i) => (low + innerHigh[i]) / 2), yaw, pitch: 0.8, distance: 3 * radius };
+    const { back, right, up } = axes(), wide = Math.max(canvas.clientWidth, 1) / Math.max(canvas.clientHeight, 1);
+    const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    for (let step = 0; step < 8; step++) {
+      let box = [Infinity, -Infinity, Infinity, -Infinity];
+      for (const at of sample) {
+        const from = at.map((value, i) => value - view.target[i]), depth = Math.max(view.distance - dot(from, back), 1e-3);
+        const [u, v] = [dot(from, right) / depth, dot(from, up) / depth];
+        box = [Math.min(box[0], u), Math.max(box[1], u), Math.min(box[2], v), Math.max(box[3], v)];
+      }
+      if (!sample.length) break;
+      const [u, v] = [(box[0] + box[1]) / 2, (box[2] + box[3]) / 2];
+      view.target = view.target.map((t, i) => t + view.distance * (u * right[i] + v * up[i]));
+      const filled = Math.max((box[1] - box[0]) / wide, box[3] - box[2]) / (2 * Math.tan(FIELD_OF_VIEW / 2));
+      view.distance = Math.max(view.distance * (filled / 0.86) ** 0.8, 0.2 * radius);
+    }
   };
-  let view = home();
   const show = { path: true, back: false, cut: Infinity };
   let parts = null, waiting = false;
 
@@ -129,7 +153,7 @@
     const world = new Float32Array([
       right[0], up[0], back[0], 0, right[1], up[1], back[1], 0, right[2], up[2], back[2], 0, dot(right), dot(up), dot(back), 1,
     ]);
-    const near = Math.max(d - 4 * data.radius, d * 0.02), far = d + 6 * data.radius;
+    const near = Math.max(d - 4 * radius, d * 0.02), far = d + 6 * radius;
     const f = 1 / Math.tan(FIELD_OF_VIEW / 2), aspect = canvas.width / canvas.height;
     const lens = new Float32Array([
       f / aspect, 0, 0, 0, 0, f, 0, 0, 0, 0, (far + near) / (near - far), -1, 0, 0, (2 * far * near) / (near - far), 0,
@@ -163,12 +187,13 @@
       }`,
     );
     const line = program(
-      "attribute vec3 position; uniform mat4 world, lens; void main() { gl_Position = lens * world * vec4(position, 1.0); }",
+      "attribute vec3 position; uniform mat4 world, lens; uniform float size;" +
+      "void main() { gl_Position = lens * world * vec4(position, 1.0); gl_PointSize = size; }",
       "uniform vec3 color; void main() { gl_FragColor = vec4(color, 1.0); }",
     );
     parts = {
       points, line,
-      position: buffer(new Uint16Array(arrays.position.buffer)),
+      position: buffer(position),
       normal: buffer(new Int8Array(arrays.normal.buffer)),
       color: buffer(colors),
       path: buffer(path),
@@ -201,7 +226,9 @@
       gl.uniformMatrix4fv(line.uniforms.lens, false, lens);
       gl.uniform3f(line.uniforms.color, 0.93, 0.23, 0.42);
       attribute(line, "position", parts.path, 3, gl.FLOAT, false);
+      gl.uniform1f(line.uniforms.size, canvas.height / 170);
       gl.drawArrays(gl.LINE_STRIP, 0, path.length / 3);
+      gl.drawArrays(gl.POINTS, 0, path.length / 3);
     }
   };
   const redraw = () => {
@@ -226,7 +253,7 @@
     made.style.background = rgb(color);
     return made;
   };
-  const line = (...content) => {
+  const entryOf = (...content) => {
     const made = document.createElement("label");
     made.append(...content);
     return made;
@@ -238,10 +265,10 @@
     const choice = input("radio", "mode", name === mode);
     choice.addEventListener("change", () => {
       mode = name;
-      key.replaceChildren(...(keys[mode] || []).map(([text, color]) => line(swatch(color), text)));
+      key.replaceChildren(...(keys[mode] || []).map(([text, color]) => entryOf(swatch(color), text)));
       upload();
     });
-    find(".modes").append(line(choice, name));
+    find(".modes").append(entryOf(choice, name));
   }
   find(".modes").append(key);
   const boxes = [...classes.values()].map((entry) => {
@@ -249,7 +276,7 @@
     const share = document.createElement("small");
     share.textContent = `${((100 * entry.count) / data.total).toFixed(1)} %`;
     box.addEventListener("change", () => { entry.shown = box.checked; upload(); });
-    find(".classes").append(line(box, swatch(entry.color), entry.name, share));
+    find(".classes").append(entryOf(box, swatch(entry.color), entry.name, share));
     return { box, entry };
   });
   for (const [name, shown] of [["all", true], ["none", false]]) {
@@ -265,11 +292,11 @@
   const cutAt = () => {
     const share = cut.value / cut.max, height = data.low[2] + share * data.extent[2];
     show.cut = share < 1 ? height : Infinity;
-    find("output").textContent = share < 1 ? `${(height - data.low[2]).toFixed(2)} m` : "no height";
+    find("output").textContent = share < 1 ? `${(height - data.low[2]).toFixed(2)} m` : "–";
     redraw();
   };
   cut.addEventListener("input", cutAt);
-  find("button[name=reset]").addEventListener("click", () => { view = home(); redraw(); });
+  find("button[name=reset]").addEventListener("click", () => { home(); redraw(); });
   cutAt();
   recolor();
   if (!gl) return;
@@ -287,7 +314,7 @@
     redraw();
   };
   const zoom = (factor) => {
-    view.distance = Math.min(12 * data.radius, Math.max(0.05 * data.radius, view.distance * factor));
+    view.distance = Math.min(12 * radius, Math.max(0.05 * radius, view.distance * factor));
     redraw();
   };
   const pointers = new Map();
@@ -326,7 +353,7 @@
     else if (arrow) turn(0.1 * arrow[0], 0.1 * arrow[1]);
     else if (event.key === "+" || event.key === "=") zoom(0.85);
     else if (event.key === "-") zoom(1 / 0.85);
-    else if (event.key === "0" || event.key === "Home") { view = home(); redraw(); }
+    else if (event.key === "0" || event.key === "Home") { home(); redraw(); }
     else return;
     event.preventDefault();
   });
@@ -342,6 +369,7 @@
     if (parts) draw();
   };
   prepare();
+  home();
   fit();
   new ResizeObserver(fit).observe(canvas);
 })();

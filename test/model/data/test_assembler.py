@@ -303,7 +303,7 @@ def test_a_bag_that_loops_does_not_jump():
     a = make("none", pose_jump_m=0.5)
     loop = [e for i in range(40) for e in (moved(100 * i, 0.1 * i), color(100 * i))]
     run(a, info(), *loop, *loop)
-    assert a.clock_jumps == 1
+    assert a.drops["clock_jump"] == 1
     assert not a.notices
 
 
@@ -512,7 +512,7 @@ def test_a_looped_bag_starts_over(source):
     second = run(a, *loop, flush=False)
     assert len(first) == 31
     assert_same(first, second, tolerance=0.0)
-    assert a.clock_jumps == 1
+    assert a.drops["clock_jump"] == 1
     assert set(a.drops) == {"clock_jump"}
 
 
@@ -527,9 +527,9 @@ def test_a_clock_that_steps_back_starts_over():
     a = make("none")
     a.poll(now_ns=10_000 * MS)
     a.poll(now_ns=9_500 * MS)
-    assert a.clock_jumps == 0
+    assert not a.drops
     a.poll(now_ns=100 * MS)
-    assert a.clock_jumps == 1
+    assert a.drops["clock_jump"] == 1
 
 
 def test_static_transforms_and_camera_info_survive_a_clock_jump():
@@ -547,7 +547,6 @@ def test_a_transform_of_something_else_that_steps_back_costs_no_frame():
         events.append(color(ms))
     assert len(run(a, *events)) == 60
     assert not a.drops
-    assert a.clock_jumps == 0
 
 
 # Bounds

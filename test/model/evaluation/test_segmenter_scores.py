@@ -13,8 +13,8 @@ import torch
 from gnesf_model.cli import main
 from gnesf_model.commands.evaluate import seed_range
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.evaluation.confusion import Confusion
-from gnesf_model.evaluation.segmenter_scores import SceneScores, labelled_photographs, photograph_scores, room_scores
+from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores, room_scores
+from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.segmenter import Segmentation, grid_size
 
@@ -37,14 +37,14 @@ class Everything:
 
 
 def test_rooms_score_as_counted_by_hand() -> None:
-    found = room_scores(Everything("floor"), [2000000, 2000001], views=2, size=(64, 48)).to_json()
+    found = room_scores(Everything("floor"), [2000000, 2000001], views=2, size=(64, 48)).scores(SEGMENTER)
     floor = labelled = 0
     for seed in (2000000, 2000001):
         for frame in RoomSource.as_recorded(seed, 2, (64, 48), stride=60):
             floor += int((frame.labels == 1).sum())
             labelled += int((frame.labels != 255).sum())
     assert found["n"] == 2
-    assert found["pixels"] == labelled
+    assert found["samples"] == labelled
     assert found["pixel_accuracy"] == pytest.approx(floor / labelled)
     assert found["per_class"]["floor"]["iou"] == pytest.approx(floor / labelled)
     low, high = found["miou_interval"]
@@ -54,7 +54,7 @@ def test_rooms_score_as_counted_by_hand() -> None:
 @pytest.mark.skipif(not NYU.is_dir(), reason="the NYU photographs are not beside the checkout (../shared/data/nyuv2)")
 def test_all_wall_scores_0332_on_the_nyu_photographs() -> None:
     pictures = labelled_photographs(NYU / "rgb", NYU / "label_nyu40")
-    found = photograph_scores(Everything("wall"), pictures, LabelSpace.load("nyu40")).to_json()
+    found = photograph_scores(Everything("wall"), pictures, LabelSpace.load("nyu40")).scores(SEGMENTER)
     assert found["n"] == 12
     assert found["pixel_accuracy"] == pytest.approx(0.332, abs=5e-4)
 
@@ -77,16 +77,20 @@ def test_photographs_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 def test_resamples_average_over_the_classes_of_the_whole_set() -> None:
     """Two scenes, wall right in one and floor never found in the other: only three resamples there are."""
-    scores = SceneScores(LabelSpace.load("scannet20"), [Confusion(LabelSpace.load("scannet20")) for _ in range(2)])
     wall, floor = np.zeros(8, np.uint8), np.ones(8, np.uint8)
-    scores.scenes[0].add(wall, wall)
-    scores.scenes[1].add(floor, wall)
-    found = scores.to_json()
+
+    def scored(units: int, independent: bool = True) -> UnitScores:
+        scores = UnitScores(LabelSpace.load("scannet20"), independent)
+        for unit, truth in enumerate((wall, floor)[:units]):
+            scores.add(unit, SEGMENTER, truth, wall)
+        return scores
+
+    found = scored(2).scores(SEGMENTER)
     assert found["miou"] == pytest.approx((8 / 16 + 0) / 2)
     # Scene 0 twice: wall 1, no floor to be found; scene 1 twice: wall, of the whole set's classes, 0, as floor is.
     assert found["miou_interval"] == pytest.approx([0.0, 1.0])
-    assert "miou_interval" not in SceneScores(scores.labels, scores.scenes[:1]).to_json()
-    assert "miou_interval" not in SceneScores(scores.labels, scores.scenes, independent=False).to_json()
+    assert "miou_interval" not in scored(1).scores(SEGMENTER)
+    assert "miou_interval" not in scored(2, independent=False).scores(SEGMENTER)
 
 
 def test_no_ground_truth_names_the_remedy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,7 @@ def test_a_difference_in_every_unit_is_shown_and_one_by_chance_is_not():
     scores = scored({"a": level, "better": level + 0.05, "other": level + rng.normal(0, 0.05, 30)})
     found = scores.to_json("a")
     assert list(found) == scores.methods == ["a", "better", "other"]
-    assert "difference" not in found["a"] and found["a"]["n"] == 30 and found["a"]["points"] == 6000
+    assert "difference" not in found["a"] and found["a"]["n"] == 30 and found["a"]["samples"] == 6000
     better = found["better"]["difference"]
     assert better["shown"] and better["to"] == "a"
     assert better["interval"][0] <= better["miou"] <= better["interval"][1]

@@ -12,7 +12,7 @@ import pytest
 
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms.splits import SPLITS
-from gnesf_model.evaluation.segmenter_scores import room_scores
+from gnesf_model.evaluation.segmenter_scores import SEGMENTER, room_scores
 from gnesf_model.labels import LabelSpace
 from gnesf_model.resources import weights_dir
 from gnesf_model.segment import BUNDLED, build_segmenter
@@ -50,7 +50,7 @@ def test_its_card_tells_what_it_was_trained_on() -> None:
 
 def test_rooms_of_other_furniture_are_segmented() -> None:
     first = SPLITS["test"].start
-    scores = room_scores(build_segmenter(BUNDLED, device="cpu"), range(first, first + 7), views=2).to_json()
+    scores = room_scores(build_segmenter(BUNDLED, device="cpu"), range(first, first + 7), views=2).scores(SEGMENTER)
     assert scores["pixel_accuracy"] > 0.7
     assert scores["miou"] > 0.4
 

@@ -214,6 +214,49 @@ def test_hub_id_offline_says_what_to_do(tmp_path, monkeypatch):
         build_segmenter("nobody/nothing", device="cpu")
 
 
+COMMIT, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The hub's cache without a connection: owner/net, whose branch main is at COMMIT."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    net = tmp_path / "hub" / "models--owner--net"
+    (net / "refs").mkdir(parents=True)
+    (net / "refs" / "main").write_text(COMMIT)
+    folder = net / "snapshots" / COMMIT
+    save(segformer(), folder, size=64)
+    return folder
+
+
+def test_a_hub_id_without_its_commit_is_warned_of_with_the_commit(hub, caplog):
+    for revision in (None, "main"):
+        caplog.clear()
+        build_segmenter("owner/net", device="cpu", revision=revision)
+        (text,) = [r.getMessage() for r in caplog.records if "not pinned" in r.getMessage()]
+        assert f"segmenter_revision) to {COMMIT}" in text
+    caplog.clear()
+    pinned = build_segmenter("owner/net", device="cpu", revision=COMMIT)
+    assert not [r for r in caplog.records if "pinned" in r.getMessage()]
+    rgb = image(48, 64)
+    assert torch.equal(pinned(rgb).probabilities, build_segmenter(str(hub), device="cpu")(rgb).probabilities)
+
+
+def test_another_commit_than_the_one_that_is_here_is_not_loaded(hub):
+    with pytest.raises(OSError, match=f"hf download owner/net --revision {OTHER}"):
+        build_segmenter("owner/net", device="cpu", revision=OTHER)
+
+
+def test_pickled_weights_of_a_hub_id_are_refused(hub):
+    (hub / "model.safetensors").unlink()
+    torch.save(segformer().state_dict(), hub / "pytorch_model.bin")
+    with pytest.raises(OSError, match="Pickled weights .* are refused"):
+        build_segmenter("owner/net", device="cpu", revision=COMMIT)
+
+
 @pytest.mark.parametrize("space", ["scannet20", "nyu40", "ade20k150", "coco_panoptic"])
 def test_spaces_are_recognised_by_their_names(space):
     names = list(label_names(space)["id2label"].values())

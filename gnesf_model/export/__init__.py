@@ -1,0 +1,1 @@
+"""Networks as ONNX files, for onnxruntime and TensorRT."""

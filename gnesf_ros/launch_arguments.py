@@ -1,0 +1,113 @@
+"""What the launch files take: every argument once, with its default, its description and what it sets.
+
+Plain data, which needs no ROS: launch files are read where they lie, and cannot import one another.
+"""
+
+from __future__ import annotations
+
+ROBOT = "{robot}"
+"""In robots.launch.py it stands for each robot's name in the value of any argument."""
+
+NODE: dict[str, tuple[str, str]] = {
+    "params_file": ("", "Parameter file, over which the other arguments win; empty: that of the package."),
+    "namespace": ("", "Namespace of the node, e.g. robot1."),
+    "autostart": (
+        "",
+        "true: map at once; false: wait for a life-cycle manager (node.autostart); empty: as in params_file.",
+    ),
+    "use_sim_time": ("false", "Take the time from /clock, as a played bag publishes it."),
+    "global_frame": ("", "Frame of the map (input.global_frame); empty: as in params_file."),
+    "pose_source": (
+        "",
+        "auto, pose, pose_with_covariance, transform, odom or tf (input.pose_source); empty: as in params_file.",
+    ),
+    "segmenter": ("", "ONNX file, checkpoint folder or hub id (segmenter.model); empty: as in params_file."),
+    "segmenter_revision": (
+        "",
+        "Commit of a hub id, so that it is the same network for ever (segmenter.revision); empty: as in params_file.",
+    ),
+    "queue": ("", "newest (robots) or all (evaluation) (node.queue); empty: as in params_file."),
+    "record": ("", "Folder of a bag to write results into, e.g. results (node.record); empty: as in params_file."),
+    "color_topic": ("color/image_raw", "Colour image; with node.image_transport: compressed, its raw name."),
+    "camera_info_topic": ("color/camera_info", "Camera info of the colour image."),
+    "depth_topic": ("depth/image_raw", "Depth image, registered to the colour image."),
+    "pose_topic": ("pose", "PoseStamped of the camera (pose_source: pose)."),
+    "pose_with_covariance_topic": (
+        "pose_with_covariance",
+        "PoseWithCovarianceStamped of the camera (pose_source: pose_with_covariance).",
+    ),
+    "transform_topic": ("transform", "TransformStamped of a tracking system (pose_source: transform)."),
+    "odom_topic": ("odom", "Odometry of the robot (pose_source: odom)."),
+    "tf_topic": ("/tf", "Transforms; tf, without the slash, for those of the namespace."),
+    "tf_static_topic": ("/tf_static", "Static transforms; tf_static, without the slash, for those of the namespace."),
+    "log_level": ("info", "debug, info, warn or error."),
+    "rviz": ("false", "Start RViz, too."),
+}
+"""Of gnesf.launch.py: default and description by name."""
+
+REPLAY: dict[str, tuple[str, str]] = {
+    "use_sim_time": ("true", "Take the time from the bag."),
+    "queue": ("all", "all: every frame is mapped, the player waits; newest: as on a robot."),
+    "color_topic": ("/camera/color/image_raw", "Colour topic of the bag."),
+    "camera_info_topic": ("/camera/color/camera_info", "Camera info topic of the bag."),
+    "depth_topic": ("/camera/depth/image_raw", "Depth topic of the bag, registered to the colour image."),
+    "pose_topic": ("/pose", "PoseStamped topic of the bag (pose_source: pose)."),
+    "odom_topic": ("/odom", "Odometry topic of the bag (pose_source: odom)."),
+}
+"""What differs in replay.launch.py, which takes all others of `NODE` as well: it fits bags written by `gnesf bag`."""
+
+PLAYER: dict[str, tuple[str | None, str]] = {
+    "bag": (None, "Bag to play: a folder with metadata.yaml, or an .mcap or .db3 file."),
+    "rate": ("1.0", "How fast to play; 0: as fast as the node maps."),
+    "loop": ("false", "Start again at the end."),
+    "exit_at_end": ("false", "End the node when the bag has been played and mapped."),
+}
+"""Of replay.launch.py alone; None: it has to be given."""
+
+ROBOTS: dict[str, tuple[str, str]] = {
+    **{name: known for name, known in NODE.items() if name not in ("namespace", "rviz")},
+    "params_file": ("", f"Parameter file, e.g. /etc/robots/{ROBOT}.yaml; empty: that of the package."),
+    "global_frame": (f"{ROBOT}/odom", "Frame of each map (input.global_frame)."),
+    "record": ("", f"Folder of a bag of each robot's results, e.g. results/{ROBOT} (node.record); empty: none."),
+    "tf_topic": ("tf", "Transforms; /tf where all robots share one tree."),
+    "tf_static_topic": ("tf_static", "Static transforms; /tf_static where all robots share one tree."),
+}
+"""Of robots.launch.py: topics without a slash at the front are those of the robot's namespace."""
+
+PARAMETERS = {
+    "global_frame": "input.global_frame",
+    "pose_source": "input.pose_source",
+    "segmenter": "segmenter.model",
+    "segmenter_revision": "segmenter.revision",
+    "queue": "node.queue",
+    "record": "node.record",
+    "autostart": "node.autostart",
+}
+"""The node's parameters that arguments set, where they are not empty."""
+
+SWITCHES = ("autostart",)
+"""Those of them that are true or false."""
+
+REMAPPINGS = {
+    "color/image_raw": "color_topic",
+    "color/camera_info": "camera_info_topic",
+    "depth/image_raw": "depth_topic",
+    "pose": "pose_topic",
+    "pose_with_covariance": "pose_with_covariance_topic",
+    "transform": "transform_topic",
+    "odom": "odom_topic",
+    "/tf": "tf_topic",
+    "/tf_static": "tf_static_topic",
+}
+"""The node's inputs, and the arguments that name their topics."""
+
+
+def switch(name: str, text: str) -> bool:
+    """An argument that is true or false.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"{name} is {text!r}, expected true or false")
+    return text.lower() in ("true", "1")
