@@ -131,7 +131,7 @@ def test_a_scan_of_which_nothing_can_be_mapped_counts_as_wrong(tmp_path, argumen
     assert "nothing of scene0000_00 could be mapped" in caplog.text
     assert found["recordings"]["scene0000_00"]["keyframes"] == 0
     assert {s["miou"] for t in ("table2", "images") for s in found[t].values()} == {0.0}
-    assert found["table2"][AVERAGED]["points"] == 2 and set(found["table2"]) == set(found["images"]) - {"per frame"}
+    assert found["table2"][AVERAGED]["samples"] == 2 and set(found["table2"]) == set(found["images"]) - {"per frame"}
 
 
 @pytest.mark.parametrize("write", [write_sens_scan, write_extracted_scan, write_semantic_nerf])
