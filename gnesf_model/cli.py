@@ -15,7 +15,7 @@ COMMANDS = {
     "train": ("gnesf_model.commands.train", "train the bundled networks on procedural rooms"),
     "eval": (
         "gnesf_model.commands.evaluate",
-        "score a recording, or the segmenter on rooms or photographs",
+        "score a recording or a data set, or the segmenter on rooms or photographs",
     ),
     "compare": ("gnesf_model.commands.compare", "two runs side by side; status 1 on a regression beyond given limits"),
     "export": ("gnesf_model.commands.export", "write networks as ONNX files, for TensorRT and others"),

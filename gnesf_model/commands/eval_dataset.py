@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     text = "\n".join(table(TITLES[name], found[name]) for name in TITLES if found[name])
     print(text)
     if arguments.json:
-        settings = {"path": str(path), "split": str(getattr(arguments, "split", None)), "every": arguments.every}
+        split = getattr(arguments, "split", None)
+        settings = {"path": str(path), "split": split and str(split), "every": arguments.every}
         stored = {**found, "settings": settings, "config": config.to_flat(), "version": __version__}
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")

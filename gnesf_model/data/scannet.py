@@ -165,13 +165,13 @@ class _ExtractedScan:
         self.numbers = list(self._images)
 
     def pose(self, number: int) -> np.ndarray:
-        return read_pose(self._folder / "pose" / f"{number}.txt")
+        return read_pose(self._folder / "pose" / f"{self._images[number].stem}.txt")
 
     def color(self, number: int) -> bytes:
         return read_bytes(self._images[number], "unreadable_image")
 
     def depth(self, number: int) -> np.ndarray:
-        return read_depth(self._folder / "depth" / f"{number}.png")
+        return read_depth(self._folder / "depth" / f"{self._images[number].stem}.png")
 
 
 def _is_extracted(folder: Path) -> bool:
