@@ -133,7 +133,8 @@ def compare(live: LabelledPoints, offline: MappedRecording, every_frame: bool) -
     words = f"node and offline map differ: {len(live.points)} and {len(other.points)} points"
     if np.array_equal(live.points, other.points):
         apart = np.abs(live.confidence - other.confidence)
-        words += f", {(live.labels != other.labels).sum()} classes, confidence of {(apart > 0).sum()} by up to {apart.max():.2g}"
+        classes = (live.labels != other.labels).sum()
+        words += f", {classes} of other classes, {(apart > 0).sum()} of other confidence, by up to {apart.max():.2g}"
     if offline.mapper.device.type != "cpu":
         near, equal = agreement(live.points, live.labels, other.points, other.labels)
         close = min(near, equal) >= GPU_AGREEMENT
