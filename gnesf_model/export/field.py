@@ -31,14 +31,8 @@ def export_field(field: NeuralSemanticField, folder: Path) -> dict[str, float]:
         File name -> difference, as `write_graph`.
 
     Raises:
-        ImportError, ValueError, RuntimeError, OSError: as `write_graph`; ValueError, too, for a field whose
-            votes are not learned.
+        ImportError, ValueError, RuntimeError, OSError: as `write_graph`.
     """
-    if field.voting is None:
-        raise ValueError(
-            f"the field votes by hand (weighting {field.options.weighting!r}, outcome {field.options.outcome!r}): it "
-            "has no voting network to export"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"features_{stride}" for stride in FEATURE_STRIDES]
     axes = {name: {0: "views", 2: f"rows_{s}", 3: f"columns_{s}"} for name, s in zip(names, FEATURE_STRIDES)}

@@ -104,11 +104,6 @@ class TransformersSegmenter:
             probabilities = self._resample(outputs.logits[0], height, width).softmax(dim=0)
         return self._output.segmentation(probabilities[1:] if self._skip_first else probabilities)
 
-    @property
-    def network(self) -> torch.nn.Module:
-        """What segments."""
-        return self._model
-
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which an image of `height` x `width` goes through the network."""
         return self._processor.input_size(height, width)

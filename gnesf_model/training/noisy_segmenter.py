@@ -20,7 +20,7 @@ class NoisySegmenter:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._segmenter = build_segmenter(str(weights_dir() / "segmenter"), device="cpu", input_size=(size[1], size[0]))
-        self._network = self._segmenter.network
+        self._network = self._segmenter.scores.model
         self._weights = {name: value.clone() for name, value in self._network.state_dict().items()}
 
     def __call__(self, rgb: np.ndarray, noise: float, seed: int) -> np.ndarray:

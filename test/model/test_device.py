@@ -22,6 +22,7 @@ def test_cuda_without_a_gpu_says_what_to_do(monkeypatch):
 
 
 def test_threads():
+    set_cpu_threads(0)  # whatever limit another test has left
     before = torch.get_num_threads(), cv2.getNumThreads()
     try:
         set_cpu_threads(1)

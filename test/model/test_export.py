@@ -16,7 +16,7 @@ from gnesf_model.cli import main
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.field.image_encoder import ImageEncoder
-from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.voting import VoteInputs
 from gnesf_model.field.weights import load_field, save_field
 from gnesf_model.frame import Frame
@@ -24,7 +24,7 @@ from gnesf_model.segment import argmax_labels, build_segmenter
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
 onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
-from gnesf_model.export.field import ENCODER, VOTE_INPUTS, VOTING, export_field, vote_examples  # noqa: E402
+from gnesf_model.export.field import ENCODER, VOTE_INPUTS, VOTING, vote_examples  # noqa: E402
 from gnesf_model.export.onnx_graph import write_graph  # noqa: E402
 
 
@@ -170,9 +170,6 @@ def test_the_voting_network_for_any_number_of_views_and_points(field, views, poi
 
 def test_what_cannot_be_exported_is_said_and_leaves_nothing_behind(tmp_path: Path, caplog) -> None:
     caplog.set_level(logging.ERROR, "gnesf")
-    by_hand = NeuralSemanticField(FieldOptions(weighting="uniform"))
-    with pytest.raises(ValueError, match="votes by hand"):
-        export_field(by_hand, tmp_path / "field")
 
     class Fickle(nn.Module):
         """Another result each time."""
