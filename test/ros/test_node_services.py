@@ -134,7 +134,10 @@ def loaded_from(path: Path, config: Config) -> SemanticMapper:
 def test_the_map_that_the_node_saves_is_the_one_that_it_has(
     shared: Robot, config: Config, room_bag: Path, offline: SemanticMapper, tmp_path: Path
 ) -> None:
-    """Saved, read by the library bit by bit, and mapped on from the file as if nothing had happened in between."""
+    """Saved, read by the library bit by bit, and mapped on from the file as if nothing had happened in between.
+
+    But for the weights of later votes: what the field remembers of views is not in the file.
+    """
     once, twice, again = (tmp_path / name for name in ("once.map", "twice.map", "again.map"))
     saved = shared.ask(SaveMap, "save_map", path=str(once))
     assert saved.success, saved.message
@@ -150,7 +153,12 @@ def test_the_map_that_the_node_saves_is_the_one_that_it_has(
     shared.status(frames_processed=0, surface_voxels=offline.votes.count)
     shared.map(room_bag / "bag")
     assert shared.ask(SaveMap, "save_map", path=str(again)).success
-    assert_equal(loaded_from(again, config), loaded_from(twice, config))
+    resumed, straight = loaded_from(again, config), loaded_from(twice, config)
+    for name, tensor in straight.contents().blocks.items():
+        assert torch.equal(resumed.contents().blocks[name], tensor), name
+    one, two = resumed.surface(), straight.surface()
+    assert float((one.labels == two.labels).mean()) > 0.99
+    assert float(np.abs(one.confidence - two.confidence).mean()) < 0.01
 
 
 def test_a_loaded_map_is_published(robot: Robot, offline: SemanticMapper) -> None:
