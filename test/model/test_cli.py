@@ -357,7 +357,8 @@ def test_help_and_unknown_commands(capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_procedural_room_by_its_seed(tmp_path):
-    assert map_("rooms:3", tmp_path) == 0
+    """What the map itself loses of a perfect segmenter: neighbours, who have nothing to mend here, do not vote."""
+    assert map_("rooms:3", tmp_path, "--set", "semantics.neighbours=none") == 0
     found = metrics(tmp_path)
     assert found["frames"] == 150
     assert found["scores"]["3d"]["pixel_accuracy"] > 0.97
