@@ -12,6 +12,7 @@ import torch
 
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation.labelled_points import agreement
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
@@ -57,7 +58,9 @@ def test_neither_memory_nor_labels_change(count: int) -> None:
     assert torch.equal(votes.total(torch.arange(votes.count)), total)
     assert float(grid.voxels["weight"].max()) <= config.volume.max_weight
     last = mapper.surface()
-    assert (last.labels == first.labels).all()
-    assert abs(last.points - first.points).max() < 1e-3, "the surface stands, too"
+    # Where a voxel's distance is zero but for rounding, a point may come or go.
+    for one, other in ((first, last), (last, first)):
+        near, equal = agreement(one.points, one.labels, other.points, other.labels)
+        assert near > 0.99 and equal == 1.0, "the surface stands, too"
     # The median, for a busy machine stops now and then.
     assert statistics.median(spent[-100:]) < 3 * statistics.median(spent[:100]) + 0.005
