@@ -13,6 +13,8 @@ from gnesf_model.volume.changes import BlockChanges, with_lower_neighbours, with
 from gnesf_model.volume.surface import surface_points, voxel_normals
 from gnesf_model.volume.votes import VoteTable, strongest
 
+_STEPS = 1024
+"""Confidences are whole multiples of 1 / so many."""
 _BLOCKS_AT_ONCE = 4096
 _REGION_BLOCKS = 16
 """More blocks than the first are worked on in regions of the second along each axis: scratch memory does not grow with
@@ -124,6 +126,8 @@ class SurfaceClasses:
         neighbours = self._spatial.neighbours(points)
         found = self._spatial(patch, votes.distribution(rows), neighbours, votes.total(rows))
         label, share = strongest(found)
+        # Matrix products round differently with the number of rows: what is finer than that is not said.
+        share = (share * _STEPS).round() / _STEPS
         wanted = torch.zeros(len(self._share), dtype=torch.bool, device=rows.device)
         wanted[owned] = True
         wanted = wanted[rows]
