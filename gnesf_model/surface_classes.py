@@ -63,8 +63,10 @@ class SurfaceClasses:
 
     def changed(self, slots: torch.Tensor) -> torch.Tensor:
         """Take note of blocks (N,) that changed; gives all those (M,) whose labels may be others now."""
+        if self._spatial is None:
+            return slots
         self._changes.add(slots)
-        return slots if self._spatial is None else self._around(slots)
+        return self._around(slots)
 
     def labels(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Class (M,) uint8 and confidence (M,) float32 of rows (M,) of the vote table, as `VoteTable.labels`."""

@@ -25,10 +25,7 @@ def rendered_cross_entropy(
     loss = -probabilities[rows, true].clamp_min(_LEAST).log()
     # Below the least value the slope of a clamp is zero; a straight line goes on.
     loss = loss + (_LEAST - probabilities[rows, true]).clamp_min(0) / _LEAST
-    if class_weights is None:
-        return loss.mean()
-    weight = class_weights[true]
-    return (loss * weight).sum() / weight.sum().clamp_min(1e-9)
+    return _balanced(loss, true, class_weights)
 
 
 def decision_loss(
@@ -55,10 +52,7 @@ def decision_loss(
     rest = (1 - probabilities.sum(1, keepdim=True)).clamp_min(0)
     power = torch.cat([probabilities, rest], dim=1)[rows].clamp_min(_LEAST).pow(sharpness)
     wrong = 1 - power.gather(1, true[:, None])[:, 0] / power.sum(1)
-    if class_weights is None:
-        return wrong.mean()
-    weight = class_weights[true]
-    return (wrong * weight).sum() / weight.sum().clamp_min(1e-9)
+    return _balanced(wrong, true, class_weights)
 
 
 def occupancy_loss(logits: torch.Tensor, occupied: torch.Tensor) -> torch.Tensor:
@@ -82,3 +76,11 @@ def gain_penalty(scores: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """(mean v)^2 of scores (N, K): a softmax leaves their common level free, votes of different times must share it."""
     count = seen.sum().clamp_min(1)
     return ((scores * seen).sum() / count).square()
+
+
+def _balanced(losses: torch.Tensor, true: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor:
+    """Mean of losses (R,) whose true classes are (R,), weighted by class."""
+    if class_weights is None:
+        return losses.mean()
+    weight = class_weights[true]
+    return (losses * weight).sum() / weight.sum().clamp_min(1e-9)

@@ -20,7 +20,7 @@ from gnesf_model.field.ray_weights import (
 from gnesf_model.field.visibility import SignedDistance
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import pixel_rays
-from gnesf_model.labels import UNKNOWN
+from gnesf_model.volume.votes import strongest
 
 Density = Callable[[torch.Tensor], torch.Tensor]
 """Points (K, 3) -> density (K,) >= 0."""
@@ -174,11 +174,9 @@ def render_view(
     labels, confidence, depths = [], [], []
     for part in directions.split(rays_at_once):
         found = render_rays(pose[:3, 3].expand(len(part), 3), part, geometry, semantics, sampling)
-        best, label = found.probabilities.max(dim=1)
-        rest = (1 - found.probabilities.sum(dim=1)).clamp_min(0)
-        named = best >= rest
-        labels.append(torch.where(named & (best > 0), label, UNKNOWN).to(torch.uint8))
-        confidence.append(torch.where(named, best, rest).clamp_max(1.0))
+        label, share = strongest(found.probabilities)
+        labels.append(label)
+        confidence.append(share)
         depths.append(torch.where(found.weight > 0.5, found.depth, 0.0))
     shape = (camera.height, camera.width)
     image = (torch.cat(parts).view(shape).cpu().numpy() for parts in (labels, confidence, depths))
