@@ -204,7 +204,6 @@ def _map(
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
 ) -> _Mapped:
     """All frames but the held-out ones through a mapper that votes in every way; `each` gets what was mapped."""
-    remembered = _Remembered(segmenter)
     device = next(trained.parameters()).device
     votes = VotesSideBySide(
         trained,
@@ -213,7 +212,7 @@ def _map(
         image_side_px=config.semantics.field_side_px,
         device=device,
     )
-    mapper = SemanticMapper(config, remembered, votes)
+    mapper = SemanticMapper(config, segmenter, votes)
     to_map = GroundTruth(source.label_space, mapper.labels)
     truth = PointCollector(mapper.grid.voxel_size_m)
     unseen = []
@@ -224,22 +223,11 @@ def _map(
             unseen.append(frame)
             continue
         try:
-            mapper.integrate(frame)
+            update = mapper.integrate(frame)
         except FrameDropped:
             continue
-        each(number, frame, remembered.last)
+        each(number, frame, update.segmentation)
     return _Mapped(MethodLabels(mapper, votes, methods_of(trained)), mapper, truth, unseen)
-
-
-class _Remembered:
-    """A segmenter whose last answer can be asked for again."""
-
-    def __init__(self, inner: Segmenter) -> None:
-        self.inner, self.labels = inner, inner.labels
-
-    def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
-        self.last = self.inner(rgb, stamp_ns)
-        return self.last
 
 
 def _score_surface(
