@@ -37,7 +37,7 @@ def main(frames: int, points: bool) -> None:
     order = [*range(_VIEWS), *range(_VIEWS - 2, 0, -1)]
     room = [replace(views[order[i % len(order)]], stamp_ns=(i + 1) * _PERIOD_NS) for i in range(frames)]
     rclpy.init(args=[])
-    heard = OutputRecorder("/gnesf", Image, "/color/image_raw", reliable=True)
+    heard = OutputRecorder("/gnesf", Image, "/color/image_raw", qos.images("all", 10))
     node = rclpy.create_node("gnesf_player")
     wanted: list[tuple[type, str]] = [(Image, "semantic_color/image_raw")] + [(PointCloud2, "points")] * points
     wanted += [(CameraInfo, f"{name}/camera_info") for name in ("semantic", "semantic_color", "semantic_overlay")]

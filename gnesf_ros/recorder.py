@@ -57,7 +57,7 @@ class OutputRecorder:
     Args:
         mapper: fully qualified name of the node.
         color_type, color_topic: its colour images, for the latency.
-        reliable: whether those are published reliably.
+        images: quality of service that those are published with.
         on_status: called with each status, in the thread.
 
     Attributes:
@@ -73,8 +73,8 @@ class OutputRecorder:
         mapper: str,
         color_type: type,
         color_topic: str,
+        images: QoSProfile,
         *,
-        reliable: bool,
         on_status: Callable[[MapperStatus], None] = lambda status: None,
     ) -> None:
         self.traffic: dict[str, Traffic] = {}
@@ -98,7 +98,6 @@ class OutputRecorder:
         for name in ("semantic/image_raw", "semantic/confidence"):
             self._listen(Image, f"{mapper}/{name}", many, lambda msg: None)
         self._listen(DiagnosticArray, "/diagnostics", many, self._on_diagnostics)
-        images = many if reliable else qos.images("newest", _DEPTH)
         # Not an output: kept out of `traffic`.
         self._node.create_subscription(color_type, color_topic, self._on_color, images)
         self._stopping = False

@@ -25,7 +25,7 @@ from gnesf_model.data.source import FrameSource
 from gnesf_ros import middleware
 from gnesf_ros.gnesf_node import BAG_TOPICS
 from gnesf_ros.node_process import NodeProcess
-from gnesf_ros.playback import BagPlayer, PlayOptions
+from gnesf_ros.playback import BagPlayer, PlayOptions, play_profile
 from gnesf_ros.recorder import OutputRecorder
 
 MAPPER = "/gnesf"
@@ -139,13 +139,15 @@ def replay(source: BagSource, config: Config, rate: float, out: Path, save_map: 
     rclpy.init(args=[], domain_id=int(environment["ROS_DOMAIN_ID"]), signal_handler_options=SignalHandlerOptions.NO)
     try:
         color = CompressedImage if config.node.image_transport == "compressed" else Image
-        reliable = config.node.queue == "all"
-        heard = OutputRecorder(MAPPER, color, topics.first.color.topic, reliable=reliable, on_status=on_status)
+        every_frame = config.node.queue == "all"
+        # As the player publishes them: best effort, an image on a busy machine would have no beginning to time.
+        images = play_profile(topics.first.color, reliable=every_frame)
+        heard = OutputRecorder(MAPPER, color, topics.first.color.topic, images, on_status=on_status)
         with NodeProcess(_ros_arguments(config, topics, out), environment, log) as process:
             # A status comes with the map; the subscriptions, which the player waits for, come with the activation.
             if not heard.wait(lambda: heard.active, process.check, _LOADING_S):
                 raise RuntimeError(f"the node was not active within {_LOADING_S:.0f} s: see {log}")
-            _play(source, rate, MAPPER if reliable else "", process)
+            _play(source, rate, MAPPER if every_frame else "", process)
             heard.wait(lambda: heard.settled, process.check, _DRAINING_S)
             _await_final_words(heard, process, log)
             if save_map is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -160,9 +161,15 @@ class Peer:
         heard = self.listen(DiagnosticArray, "/diagnostics")
         self.wait(lambda: heard, "diagnostics")
 
-    def matched(self, publisher: Any, count: int = 1) -> None:
-        """Wait until a publisher has subscribers."""
-        self.wait(lambda: publisher.get_subscription_count() >= count, f"a subscriber of {publisher.topic_name}")
+    def matched(self, *publishers: Any) -> None:
+        """Wait until publishers have subscribers and the node `/gnesf` has found them: images it hears best effort.
+
+        Publishers are announced in the order in which they were made. A client has one, too, and it is made last.
+        """
+        for publisher in publishers:
+            self.wait(publisher.get_subscription_count, f"a subscriber of {publisher.topic_name}")
+        self._clients.pop("/gnesf/get_state", None)
+        self.call(GetState, "/gnesf/get_state")
 
     def close(self) -> None:
         """Stop spinning and leave."""

@@ -66,7 +66,8 @@ class Robot:
         self.publishers: dict[str, Any] = {}
         try:
             for role, (kind, topic, *own) in {**TOPICS, **(topics or {})}.items():
-                self.advertise(role, kind, topic, *(own or [profile]))
+                self.publishers[role] = self.peer.node.create_publisher(kind, topic, *(own or [profile]))
+            self.peer.matched(*self.publishers.values())
             self.peer.wait(lambda: self.statuses, "the node's first status")
         except BaseException:
             self.close()

@@ -37,8 +37,7 @@ class Camera:
         self._color = create(Image, "/camera/color/image_raw", 10)
         self._pose = create(PoseStamped, "/pose", 10)
         self.frames, self.next = frames, 0
-        for publisher in (self._info, self._depth, self._color, self._pose):
-            peer.matched(publisher)
+        peer.matched(self._info, self._depth, self._color, self._pose)
 
     def send(self, without: str = "", **changed: Any) -> None:
         """The next frame; `without` leaves a message out, others are given as (attribute, value) by kind."""

@@ -36,8 +36,7 @@ def test_each_configuration_has_a_bag_of_its_own(room_bag: Path, tmp_path: Path)
         robot.shows("dropped: no_depth", "1")
         transition(Transition.TRANSITION_DEACTIVATE)
         transition(Transition.TRANSITION_ACTIVATE)
-        for publisher in robot.publishers.values():
-            robot.peer.matched(publisher)
+        robot.peer.matched(*robot.publishers.values())
         robot.shows("dropped: no_depth", "1")  # as the status has it
         assert robot.drops == {"no_depth": 1}
 
@@ -46,8 +45,7 @@ def test_each_configuration_has_a_bag_of_its_own(room_bag: Path, tmp_path: Path)
         assert stamps_in(tmp_path / "results", "/gnesf/semantic/image_raw") == [f.stamp_ns for f in robot.frames[:3]]
         transition(Transition.TRANSITION_CONFIGURE)
         transition(Transition.TRANSITION_ACTIVATE)
-        for publisher in robot.publishers.values():
-            robot.peer.matched(publisher)
+        robot.peer.matched(*robot.publishers.values())
         robot.node.wait_for_log(f"results are recorded in {tmp_path / 'results_2'}")
         robot.peer.wait(lambda: not robot.status.frames_received, "the counters of the new map")
         robot.send(robot.frames[5])
