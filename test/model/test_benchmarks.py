@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import keyframe
+from benchmark import growth, keyframe
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import nearest_labels
@@ -83,3 +83,10 @@ def test_each_side_is_timed_in_a_process_of_its_own(keyframes, side):
     assert told["keyframes"] == len(read(keyframes)["poses"]) - 2
     assert told["points"] > 1000
     assert all(told[figure] > 0 for figure in keyframe.FIGURES)
+
+
+def test_rooms_are_put_where_nothing_is_mapped_yet_and_look_alike_to_the_voxels():
+    found = growth.measure("--sizes 2 4 --views 3 --width 96".split())
+    first, last = found["windows"]
+    assert last["blocks"] == 2 * first["blocks"]
+    assert found["ratio"]["processor_ms"] == last["processor_ms"] / first["processor_ms"]
