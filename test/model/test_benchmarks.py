@@ -86,7 +86,7 @@ def test_each_side_is_timed_in_a_process_of_its_own(keyframes, side):
 
 
 def test_rooms_are_put_where_nothing_is_mapped_yet_and_look_alike_to_the_voxels():
-    found = growth.measure("--sizes 2 4 --views 3 --width 96".split())
+    found = growth.measure(["--sizes", "2", "4", "--views", "3", "--width", "96"])
     first, last = found["windows"]
     assert last["blocks"] == 2 * first["blocks"]
     assert found["ratio"]["processor_ms"] == last["processor_ms"] / first["processor_ms"]
