@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from benchmark import growth, keyframe
+from benchmark import gpu, growth, keyframe
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import nearest_labels
@@ -90,3 +91,20 @@ def test_rooms_are_put_where_nothing_is_mapped_yet_and_look_alike_to_the_voxels(
     first, last = found["windows"]
     assert last["blocks"] == 2 * first["blocks"]
     assert found["ratio"]["processor_ms"] == last["processor_ms"] / first["processor_ms"]
+
+
+def test_without_a_gpu_that_benchmark_is_skipped_with_the_reason():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(FileNotFoundError, match="CUDA"):
+        gpu.measure([])
+
+
+def test_bytes_and_operations_are_counted():
+    a, b = torch.rand(30, 40), torch.rand(40, 50)
+    with gpu.ByteCounter() as counted:
+        (a @ b).T.relu()
+    assert counted.bytes == 4 * (30 * 40 + 40 * 50 + 30 * 50) + 4 * 2 * 30 * 50
+    found = gpu.measure(["--device", "cpu", "--frames", "3", "--room", "--ceiling", "0.01"])
+    bare, segmented = found["runs"]["no segmenter"], found["runs"]["bundled"]
+    assert 0 < bare["flops"] < segmented["flops"] and 0 < bare["bytes"] < segmented["bytes"]
