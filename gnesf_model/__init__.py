@@ -1,8 +1,13 @@
 """Semantic 3D mapping without ROS: posed images in, a labelled TSDF map out."""
 
+import os
 import re
 from importlib import metadata
 from pathlib import Path
+
+# Read when torch is loaded, which comes after this. By default threads that wait for each other do so at work: on cores
+# that something else uses, too, a picture took 25 times as long (docs/performance.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _version() -> str:

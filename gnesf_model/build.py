@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnesf_model.config import Config
-from gnesf_model.device import set_cpu_threads, torch_device
+from gnesf_model.config import Config, VolumeConfig
+from gnesf_model.device import set_cpu_threads
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.online import LearnedFusion
 from gnesf_model.field.spatial_voting import SpatialVoting
 from gnesf_model.field.weights import load_field
 from gnesf_model.fusion import UniformFusion, ViewFusion
-from gnesf_model.mapper import SemanticMapper
+from gnesf_model.mapper import SemanticMapper, map_device
 from gnesf_model.resources import weights_dir
 from gnesf_model.segment.build import BUNDLED, build_segmenter
 from gnesf_model.segment.segmenter import Segmenter
+from gnesf_model.volume.map_disk import MapDisk
 
 
 def build_mapper(config: Config, segmenter: Segmenter | None = None) -> SemanticMapper:
@@ -35,22 +36,35 @@ def build_mapper(config: Config, segmenter: Segmenter | None = None) -> Semantic
             input_size=chosen.input_size or None,
             cpu_threads=config.cpu_threads or None,
         )
-    return SemanticMapper(config, segmenter, *build_voting(config))
+    disk = build_disk(config.volume)
+    return SemanticMapper(config, segmenter, *build_voting(config, disk), disk)
 
 
-def build_voting(config: Config) -> tuple[ViewFusion, SpatialVoting | None]:
-    """How views and neighbours vote.
+def build_disk(config: VolumeConfig) -> MapDisk | None:
+    """Where the map goes on when its memory is used up; None where it stops there.
+
+    Raises:
+        OSError, ValueError: as `MapDisk`.
+    """
+    if not config.disk_dir:
+        return None
+    memory, room = int(config.max_map_memory_mb * 1e6), int(config.max_map_disk_mb * 1e6)
+    return MapDisk(Path(config.disk_dir), memory_bytes=memory, disk_bytes=room)
+
+
+def build_voting(config: Config, disk: MapDisk | None = None) -> tuple[ViewFusion, SpatialVoting | None]:
+    """How views and neighbours vote; `disk` takes what the former remember and was not seen for long.
 
     Raises:
         OSError, ValueError: the field's weights are missing or are none.
     """
-    semantics, device = config.semantics, torch_device(config.device)
+    semantics, device = config.semantics, map_device(config)
     spatial = SpatialVoting(learned=False).to(device) if semantics.neighbours == "geometric" else None
     fusion: ViewFusion = UniformFusion()
     if "learned" in (semantics.voting, semantics.neighbours):
         field = build_field(config)
         if semantics.voting == "learned":
-            fusion = LearnedFusion(field, image_side_px=semantics.field_side_px, device=device)
+            fusion = LearnedFusion(field, image_side_px=semantics.field_side_px, device=device, disk=disk)
         if semantics.neighbours == "learned":
             spatial = field.spatial
     return fusion, spatial
@@ -64,4 +78,4 @@ def build_field(config: Config) -> NeuralSemanticField:
     """
     name = config.semantics.field
     path = weights_dir() / "field" / "field.safetensors" if name == BUNDLED else Path(name).expanduser()
-    return load_field(path, torch_device(config.device))
+    return load_field(path, map_device(config))

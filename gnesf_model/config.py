@@ -255,7 +255,19 @@ class VolumeConfig(Section):
         high=100.0,
     )
     max_map_memory_mb: float = option(
-        4096.0, "Memory that voxels may take, MB; frames that would need more are dropped.", low=16.0, high=1e7
+        4096.0,
+        "Memory that voxels and votes may take, MB; frames that would need more are dropped, or, with disk_dir, what "
+        "was seen longest ago is written out.",
+        low=16.0,
+        high=1e7,
+    )
+    disk_dir: str = option(
+        "",
+        "Folder on a disk that takes the part of the map seen longest ago; it is read back when the robot returns. "
+        "The map is kept by the CPU then, the networks stay on the GPU. Empty: all stays in memory.",
+    )
+    max_map_disk_mb: float = option(
+        20000.0, "With disk_dir: room on the disk that the map may take, MB.", low=16.0, high=1e7
     )
 
     def __post_init__(self) -> None:
@@ -264,6 +276,12 @@ class VolumeConfig(Section):
             raise ValueError(
                 f"min_depth_m is {self.min_depth_m} and max_depth_m {self.max_depth_m}, expected the first to be less"
             )
+
+    @property
+    def limit(self) -> tuple[str, float]:
+        """What bounds the whole map: the setting's name and MB."""
+        name = "max_map_disk_mb" if self.disk_dir else "max_map_memory_mb"
+        return f"volume.{name}", getattr(self, name)
 
 
 @dataclass(frozen=True)

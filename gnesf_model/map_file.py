@@ -27,7 +27,7 @@ from safetensors.numpy import load, save_file
 from gnesf_model.device import single_thread
 from gnesf_model.map_check import MapFileError, check_fits, contents_of, description, parsed
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.volume.block_grid import MapFull, OutOfReach
+from gnesf_model.volume.limits import MapFull, OutOfReach
 
 FORMAT = "gnesf_map"
 VERSION = "1"
@@ -185,9 +185,8 @@ def _checked_header(path: Path, file: BinaryIO, mapper: SemanticMapper) -> dict[
     for name in ("map", "sha256"):
         if name not in metadata:
             raise MapFileError(f"{path} is damaged: its header has no {name!r}")
-    allowed = int(mapper.config.volume.max_map_memory_mb * 1e6) + _HEADER_BYTES
+    setting, limit_mb = mapper.config.volume.limit
+    allowed = int(limit_mb * 1e6) + _HEADER_BYTES
     if (size := file.seek(0, os.SEEK_END)) > allowed:
-        raise MapFileError(
-            f"{path} holds {size / 1e6:.0f} MB, volume.max_map_memory_mb allows {allowed / 1e6:.0f} MB: raise it"
-        )
+        raise MapFileError(f"{path} holds {size / 1e6:.0f} MB, {setting} allows {allowed / 1e6:.0f} MB: raise it")
     return metadata

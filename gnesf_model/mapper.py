@@ -25,7 +25,9 @@ from gnesf_model.segment.pixels import moving_pixels
 from gnesf_model.segment.segmenter import Segmentation, Segmenter, grid_size
 from gnesf_model.surface_classes import SurfaceClasses
 from gnesf_model.timing import StageTimer
-from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid, MapFull, OutOfReach
+from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
+from gnesf_model.volume.limits import MapFull, OutOfReach
+from gnesf_model.volume.map_disk import MapDisk
 from gnesf_model.volume.raycast import raycast
 from gnesf_model.volume.surface import at_surface, surface_mesh, surface_points
 from gnesf_model.volume.tsdf import INCIDENCE_STRIDE_PX, DepthView, Observation, TsdfVolume, in_range, incidence
@@ -112,6 +114,11 @@ class MapContents:
     last_poses: dict[str, np.ndarray]
 
 
+def map_device(config: Config) -> torch.device:
+    """Where the map and what remembers views of it live: with a disk beside it, in the CPU's memory."""
+    return torch_device("cpu" if config.volume.disk_dir else config.device)
+
+
 class SemanticMapper:
     """Builds the map.
 
@@ -120,6 +127,7 @@ class SemanticMapper:
         segmenter: gives class probabilities in the label space of the map.
         fusion: how much each view's vote counts; all the same by default.
         spatial: how neighbouring surface points vote; not at all by default.
+        disk: bounds the memory of the map, and of the fusion's where that was made with it, too.
 
     Attributes:
         jumps: how often poses jumped, and whether that paused the mapping.
@@ -135,7 +143,13 @@ class SemanticMapper:
         segmenter: Segmenter,
         fusion: ViewFusion | None = None,
         spatial: SpatialVoting | None = None,
+        disk: MapDisk | None = None,
     ) -> None:
+        if bool(config.volume.disk_dir) != (disk is not None):
+            raise ValueError(
+                f"volume.disk_dir is {config.volume.disk_dir!r}, which this mapper was not made for: `gnesf map` and "
+                "the node write to it, other commands keep all in memory, leave it empty there"
+            )
         if config.geometry != "depth":
             raise ValueError(
                 f"geometry is {config.geometry!r}, but the neural field that predicts surfaces from RGB is "
@@ -144,7 +158,8 @@ class SemanticMapper:
         self.config = config
         self.segmenter = segmenter
         self.fusion = fusion or UniformFusion()
-        self.device = torch_device(config.device)
+        self.device = map_device(config)
+        self._disk = disk
         volume, classes = config.volume, len(segmenter.labels)
         attributes = {
             "tsdf": (torch.float32, 1.0),
@@ -157,8 +172,9 @@ class SemanticMapper:
         self.grid = BlockGrid(
             volume.voxel_size_m,
             attributes,
-            max_blocks=int(volume.max_map_memory_mb * 1e6 / budget),
+            max_blocks=int(volume.limit[1] * 1e6 / budget),
             device=self.device,
+            disk=disk,
         )
         self.truncation_m = volume.truncation_vox * volume.voxel_size_m
         self.tsdf = self._tsdf_volume()
@@ -167,6 +183,7 @@ class SemanticMapper:
             max_votes=config.semantics.max_votes,
             max_rows=self.grid.max_blocks * _VOTING_VOXELS_PER_BLOCK,
             device=self.device,
+            disk=disk,
         )
         self.classes = SurfaceClasses(lambda: self.grid, lambda: self.votes, spatial, volume.min_weight)
         moving = torch.from_numpy(segmenter.labels.of_kind("dynamic")).to(self.device)
@@ -272,6 +289,9 @@ class SemanticMapper:
         except torch.cuda.OutOfMemoryError as error:
             text = self._no_memory("map the frame", error)
             raise FrameDropped("out_of_memory", text, segmentation, self._changed()) from error
+        finally:
+            if self._disk is not None:
+                self._disk.end_frame()
         return MapUpdate(frame.stamp_ns, segmentation, keyframe, self.classes.changed(slots), self._timer.read())
 
     @torch.inference_mode()

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     networks = parser.add_subparsers(dest="network", required=True, metavar="NETWORK")
     segmenter = networks.add_parser("segmenter", help="the small segmenter of the demonstration")
     field = networks.add_parser("field", help="the neural semantic field: how much each view's vote counts")
+    segmenter.add_argument("--start", type=Path, metavar="DIR", help="begin with the weights of this network")
     for network, sub in (("segmenter", segmenter), ("field", field)):
         sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, logs, the network")
         sub.add_argument("--rendered", type=Path, metavar="DIR", help="the rendered rooms (default OUT/rendered)")
@@ -58,8 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
     device, network = torch_device(arguments.device).type, arguments.network
     chosen = RECIPES[network][arguments.recipe or ("gpu" if device == "cuda" else "cpu")]
     chosen = chosen.with_changes(**{name: getattr(arguments, name) for name in _CHANGES[network]})
+    more = {}
     if network == "segmenter":
         from gnesf_model.training.segmenter import train_segmenter as train
+
+        more["start"] = arguments.start
     else:
         from gnesf_model.training.field import train_field as train
     found = train(
@@ -70,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         devices=arguments.devices,
         workers=arguments.workers,
         resume=arguments.resume,
+        **more,
     )
     named = "segmenter.model" if network == "segmenter" else "semantics.field"
     logger.info("wrote %s: name it as %s; logs: tensorboard --logdir %s", found, named, arguments.out)

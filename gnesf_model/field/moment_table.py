@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 
 from gnesf_model.field.moments import Moments
+from gnesf_model.volume.map_disk import MapDisk
+from gnesf_model.volume.table import Column, Table
+
+_MOST = 1 << 40
+"""Rows are those of other tables, which are bounded."""
 
 
 class MomentTable:
@@ -14,17 +19,25 @@ class MomentTable:
         channels: D of the features.
         longest: views that a row remembers at full weight; older ones fade beyond, so that changes still show.
         device: where it lives.
+        disk: takes rows that were not seen for long; None: all stay in memory.
     """
 
-    def __init__(self, channels: int, *, longest: float = 60.0, device: torch.device | str = "cpu") -> None:
-        self.channels, self.longest, self.device = channels, longest, torch.device(device)
-        self.clear()
+    def __init__(
+        self,
+        channels: int,
+        *,
+        longest: float = 60.0,
+        device: torch.device | str = "cpu",
+        disk: MapDisk | None = None,
+    ) -> None:
+        self.channels, self.longest = channels, longest
+        features = Column(torch.float16, channels)
+        columns = {"count": Column(), "mean": features, "variance": features}
+        self._table = Table(columns, least=4096, device=device, disk=disk)
 
     def clear(self) -> None:
         """Forget every row."""
-        self._count = torch.zeros(0, device=self.device)
-        self._mean = torch.zeros(0, self.channels, dtype=torch.float16, device=self.device)
-        self._variance = torch.zeros(0, self.channels, dtype=torch.float16, device=self.device)
+        self._table.clear()
 
     @staticmethod
     def bytes_per_row(channels: int) -> int:
@@ -34,30 +47,22 @@ class MomentTable:
     @property
     def memory_bytes(self) -> int:
         """Memory that is reserved now."""
-        return sum(t.numel() * t.element_size() for t in (self._count, self._mean, self._variance))
+        return self._table.memory_bytes
 
     def read(self, rows: torch.Tensor) -> Moments:
         """Moments (M, D) float32 of rows (M,); of no view where nothing was added."""
-        self._reserve(rows)
-        count = self._count[rows]
-        return Moments(count, self._mean[rows].float(), self._variance[rows].float() * count[:, None])
+        self._table.reserve(int(rows.max()) + 1 if len(rows) else 0, _MOST)
+        self._table.seen(rows)
+        t = self._table.columns
+        count = t["count"][rows]
+        return Moments(count, t["mean"][rows].float(), t["variance"][rows].float() * count[:, None])
 
     def add(self, rows: torch.Tensor, features: torch.Tensor, seen: torch.Tensor | None = None) -> Moments:
         """Eq. 1a with one view more: its features (M, D) at distinct rows (M,) that it sees (M,)."""
         seen = torch.ones_like(rows, dtype=torch.bool) if seen is None else seen
         found = self.read(rows).plus(features, seen)
-        self._count[rows] = found.count.clamp_max(self.longest)
-        self._mean[rows] = found.mean.clamp(-6e4, 6e4).half()
-        self._variance[rows] = found.variance.clamp_max(6e4).half()
+        t = self._table.columns
+        t["count"][rows] = found.count.clamp_max(self.longest)
+        t["mean"][rows] = found.mean.clamp(-6e4, 6e4).half()
+        t["variance"][rows] = found.variance.clamp_max(6e4).half()
         return found
-
-    def _reserve(self, rows: torch.Tensor) -> None:
-        needed = int(rows.max()) + 1 if len(rows) else 0
-        if needed <= len(self._count):
-            return
-        capacity = max(needed, int(1.5 * len(self._count)), 4096)
-        for name in ("_count", "_mean", "_variance"):
-            old = getattr(self, name)
-            new = old.new_zeros(capacity, *old.shape[1:])
-            new[: len(old)] = old
-            setattr(self, name, new)

@@ -17,6 +17,7 @@ from gnesf_model.field.volume_memory import VolumeMemory
 from gnesf_model.frame import Frame
 from gnesf_model.fusion import ViewSamples
 from gnesf_model.segment.segmenter import grid_size
+from gnesf_model.volume.map_disk import MapDisk
 
 _POSES_REMEMBERED = 256
 
@@ -31,15 +32,21 @@ class LearnedFusion:
         field: trained.
         image_side_px: longer side that images are brought to before the encoder; 0 leaves them.
         device: where everything lives.
+        disk: takes what was not seen for long; None: all stays in memory.
     """
 
     def __init__(
-        self, field: NeuralSemanticField, *, image_side_px: int = 160, device: torch.device | str = "cpu"
+        self,
+        field: NeuralSemanticField,
+        *,
+        image_side_px: int = 160,
+        device: torch.device | str = "cpu",
+        disk: MapDisk | None = None,
     ) -> None:
         self.field = field.to(device).eval()
         self.image_side_px, self.device = image_side_px, torch.device(device)
-        self.volume = VolumeMemory(field.volume, depth=field.options.vote_level + 1, device=device)
-        self.rows = MomentTable(field.options.features[0], device=device)
+        self.volume = VolumeMemory(field.volume, depth=field.options.vote_level + 1, device=device, disk=disk)
+        self.rows = MomentTable(field.options.features[0], device=device, disk=disk)
         self.poses: deque[np.ndarray] = deque(maxlen=_POSES_REMEMBERED)
 
     def clear(self) -> None:

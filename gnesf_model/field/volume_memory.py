@@ -16,6 +16,7 @@ from gnesf_model.field.encoding_volume import (
 from gnesf_model.field.moment_table import MomentTable
 from gnesf_model.field.views import SourceViews
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
+from gnesf_model.volume.map_disk import MapDisk
 
 _ROW = {"row": (torch.int32, -1.0)}
 _LAYERS = 2
@@ -33,15 +34,23 @@ class VolumeMemory:
         depth: how many levels, coarse first: 2 ends at 8 cm.
         max_blocks: limit of the blocks of 8^3 cells of a level.
         device: where the memory lives.
+        disk: takes cells that were not seen for long; None: all stay in memory.
     """
 
     def __init__(
-        self, volume: EncodingVolume, *, depth: int = 2, max_blocks: int = 100_000, device: torch.device | str = "cpu"
+        self,
+        volume: EncodingVolume,
+        *,
+        depth: int = 2,
+        max_blocks: int = 100_000,
+        device: torch.device | str = "cpu",
+        disk: MapDisk | None = None,
     ) -> None:
         self.volume, self.depth = volume, depth
-        self.grids = [BlockGrid(s, _ROW, max_blocks=max_blocks, device=device) for s in CELL_SIZES_M[:depth]]
+        limits = {"max_blocks": max_blocks, "device": device, "disk": disk}
+        self.grids = [BlockGrid(s, _ROW, **limits) for s in CELL_SIZES_M[:depth]]
         channels = list(reversed(volume.features))[:depth]
-        self.tables = [MomentTable(c, device=device) for c in channels]
+        self.tables = [MomentTable(c, device=device, disk=disk) for c in channels]
         self.counts = [0] * depth
 
     def clear(self) -> None:

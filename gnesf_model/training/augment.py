@@ -11,10 +11,12 @@ ZOOM = (0.6, 1.25)
 """Side of the part that is shown over that of the picture; beyond 1 the rim is unlabelled."""
 STRETCH = 0.15
 TILT_RAD = np.deg2rad(8.0)
+PATTERN_PX = (4, 48)
+"""Size of the spots of a painted pattern."""
 
 
 def augmented(
-    rgb: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+    rgb: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator, repaint: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """A random view and rendition of a picture.
 
@@ -23,11 +25,14 @@ def augmented(
         labels: (H, W) uint8, 255 = none.
         size: width and height of the result.
         rng: draws everything.
+        repaint: probability that every class gets a paint of its own, so that colour tells nothing.
 
     Returns:
         rgb (height, width, 3) uint8 and labels (height, width) uint8.
     """
     rgb, labels = _placed(rgb, labels, size, rng)
+    if repaint and rng.random() < repaint:
+        rgb = _repainted(rgb, labels, rng)
     return _rendered(rgb, rng), labels
 
 
@@ -53,6 +58,28 @@ def _placed(
     rgb = cv2.warpAffine(rgb, matrix, size, flags=cv2.INTER_LINEAR | inverse, borderMode=cv2.BORDER_REFLECT_101)
     labels = cv2.warpAffine(labels, matrix, size, flags=cv2.INTER_NEAREST | inverse, borderValue=UNKNOWN)
     return rgb, labels
+
+
+def _repainted(rgb: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The surface of each class in another colour, some with a pattern; light, shadow and relief stay."""
+    height, width = labels.shape
+    light = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    out = rgb.astype(np.float32)
+    for label in np.unique(labels):
+        if rng.random() < 0.25:
+            continue
+        here = labels == label
+        shade = light[here] / max(float(light[here].mean()), 8.0)
+        shade = shade ** rng.uniform(0.5, 1.2)  # the old texture more or less plain
+        paint = np.exp(rng.uniform(np.log(45), np.log(230))) * np.exp(rng.normal(0, 0.3, 3))
+        if rng.random() < 0.4:
+            spot = float(np.exp(rng.uniform(*np.log(PATTERN_PX))))
+            coarse = rng.random((max(2, round(height / spot)), max(2, round(width / spot))), dtype=np.float32)
+            pattern = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)[here]
+            other = paint * np.exp(rng.normal(0, 0.5, 3))
+            paint = paint + (other - paint) * np.clip(4 * pattern - 1.5, 0, 1)[:, None]
+        out[here] = shade[:, None] * paint
+    return np.clip(out, 0, 255).astype(np.uint8)
 
 
 def _rendered(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -22,6 +22,7 @@ class SegmenterRecipe:
         learning_rate, warm_up, weight_decay: of AdamW; after `warm_up` steps the rate falls linearly to 0.
         smoothing: of the labels.
         averaging: decay per step of the averaged weights, which are what is kept.
+        repaint: share of the pictures in which every class is painted anew.
         prior: exponent of the classes' weights that is taken back in the end; chosen on validation rooms.
         seed: of everything random.
     """
@@ -39,6 +40,7 @@ class SegmenterRecipe:
     weight_decay: float = 0.02
     smoothing: float = 0.05
     averaging: float = 0.998
+    repaint: float = 0.3
     prior: float = 0.5
     seed: int = 0
 

@@ -110,6 +110,7 @@ def train_segmenter(
     devices: int = 1,
     workers: int = 1,
     resume: bool = False,
+    start: Path | None = None,
 ) -> Path:
     """Train, or go on training, and write the network.
 
@@ -122,6 +123,7 @@ def train_segmenter(
         devices: how many GPUs.
         workers: processes that render on a CPU, or read for a GPU.
         resume: go on from OUT's last checkpoint.
+        start: a folder that an earlier training wrote, whose weights are the first; None: random ones.
 
     Returns:
         the folder `EXPORT`.
@@ -130,6 +132,7 @@ def train_segmenter(
         ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe;
             more devices than there are; fewer pictures than a step takes.
         FileNotFoundError: `resume` without a checkpoint.
+        OSError: `start` holds no such network.
     """
     last = last_checkpoint(out, resume)
     if resume:
@@ -143,6 +146,8 @@ def train_segmenter(
     labels = LabelSpace.load("scannet20")
     shares = torch.from_numpy(class_shares(data.train, len(labels)))
     module = SegmenterModule(asdict(recipe), class_weights(shares).tolist())
+    if start is not None and not resume:
+        module.network.load_state_dict(written_weights(start))
     trainer = make_trainer(
         out,
         recipe.epochs,
@@ -164,6 +169,28 @@ def averaged_network(checkpoint: Path) -> torch.nn.Module:
     network = small_network(LabelSpace.load("scannet20"))
     network.load_state_dict({name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)})
     return network
+
+
+def written_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights that `export` wrote.
+
+    Raises:
+        OSError: the folder holds none, or those of another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / "model.safetensors"
+    expected = small_network(LabelSpace.load("scannet20")).state_dict()
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise OSError(f"{path} is no readable safetensors file ({error})") from error
+    wrong = sorted(n for n in expected.keys() | found.keys() if n not in found or n not in expected)
+    wrong += [n for n in expected.keys() & found.keys() if expected[n].shape != found[n].shape]
+    if wrong:
+        raise OSError(f"{path} is of another network: {len(wrong)} weights differ, {wrong[0]} among them")
+    return {name: tensor.to(expected[name].dtype) for name, tensor in found.items()}
 
 
 def export(network: torch.nn.Module, class_weights: torch.Tensor, folder: Path, recipe: SegmenterRecipe) -> None:

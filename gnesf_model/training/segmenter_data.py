@@ -34,7 +34,7 @@ class TrainingPictures(Dataset):
     def __getitem__(self, at: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         epoch, index = at
         rng = np.random.Generator(np.random.PCG64([self.recipe.seed, epoch, index]))
-        rgb, labels = augmented(*self.folder[index], self.recipe.size(epoch), rng)
+        rgb, labels = augmented(*self.folder[index], self.recipe.size(epoch), rng, self.recipe.repaint)
         return network_input(rgb), torch.from_numpy(labels).long()
 
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import torch
 
+from gnesf_model.volume.limits import MapFull, OutOfReach
+from gnesf_model.volume.map_disk import MapDisk
+from gnesf_model.volume.table import Column, Table
+
 SIDE_VOX = 8
 """Voxels along the edge of a block."""
 VOXELS = SIDE_VOX**3
@@ -21,14 +25,6 @@ _PROBES = 16
 _HASH_PRIMES = (73856093, 19349669, 83492791)
 
 
-class MapFull(RuntimeError):
-    """The blocks that a frame needs do not fit the memory given to the map."""
-
-
-class OutOfReach(ValueError):
-    """A pose or a range for which there are no block coordinates, or too many blocks."""
-
-
 class BlockGrid:
     """Allocates, finds and enumerates voxel blocks.
 
@@ -37,6 +33,7 @@ class BlockGrid:
         attributes: name -> (dtype, fill value) of the per-voxel tensors.
         max_blocks: hard limit on the number of blocks.
         device: where everything lives.
+        disk: takes blocks that were not seen for long; None: all stay in memory.
 
     Attributes:
         coords: (capacity, 3) int32 block coordinates; the first `count` rows are in use.
@@ -51,6 +48,7 @@ class BlockGrid:
         *,
         max_blocks: int,
         device: torch.device | str = "cpu",
+        disk: MapDisk | None = None,
     ) -> None:
         self.voxel_size_m = voxel_size_m
         self.block_size_m = voxel_size_m * SIDE_VOX
@@ -62,18 +60,30 @@ class BlockGrid:
         self._primes = torch.tensor(_HASH_PRIMES, device=self.device)
         self._probes = torch.arange(_PROBES, device=self.device)
         self.generation = 0
+        self._disk = disk
+        columns = {name: Column(dtype, VOXELS, fill) for name, (dtype, fill) in attributes.items()}
+        self._table = Table(columns, device=self.device, disk=disk)
+        # Looked through as a whole in every frame: always in memory.
+        self._index = Table({"coords": Column(torch.int32, 3)}, device=self.device)
         self.clear()
 
     def clear(self) -> None:
         """Forget every block."""
         self.count = 0
         self.generation += 1
-        self.coords = torch.zeros(0, 3, dtype=torch.int32, device=self.device)
-        self.voxels = {
-            name: torch.zeros(0, VOXELS, dtype=dtype, device=self.device)
-            for name, (dtype, _) in self._attributes.items()
-        }
+        self._table.clear()
+        self._index.clear()
         self._reserve_table(1024)
+
+    @property
+    def coords(self) -> torch.Tensor:
+        """As above."""
+        return self._index.columns["coords"]
+
+    @property
+    def voxels(self) -> dict[str, torch.Tensor]:
+        """As above."""
+        return self._table.columns
 
     @staticmethod
     def bytes_per_block(attributes: dict[str, tuple[torch.dtype, float]]) -> int:
@@ -84,8 +94,8 @@ class BlockGrid:
     @property
     def memory_bytes(self) -> int:
         """Memory that is reserved for the blocks now."""
-        tensors = [self.coords, self._keys, self._slots, *self.voxels.values()]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        tables = self._keys.numel() * self._keys.element_size() * 2
+        return self._table.memory_bytes + self._index.memory_bytes + tables
 
     def find(self, coords: torch.Tensor) -> torch.Tensor:
         """Rows (N,) int64 of the blocks with coordinates (N, 3), -1 where there is none."""
@@ -113,10 +123,11 @@ class BlockGrid:
             new = coords[missing].to(torch.int32)
             if self.count + len(new) > self.max_blocks:
                 raise MapFull(
-                    f"the map holds {self.count} blocks and the frame needs {len(new)} more, at most "
-                    f"{self.max_blocks} fit volume.max_map_memory_mb: raise it or the voxel size"
+                    f"the map holds {self.count} blocks and the frame needs {len(new)} more, at most {self.max_blocks} "
+                    "fit volume.max_map_memory_mb (with disk_dir: max_map_disk_mb): raise it or the voxel size"
                 )
             slots[missing] = self._append(new)
+        self._table.seen(slots)
         return slots
 
     def rows(self) -> dict[str, torch.Tensor]:
@@ -129,7 +140,8 @@ class BlockGrid:
         Raises:
             MapFull, OutOfReach: as `allocate`.
         """
-        grid = BlockGrid(self.voxel_size_m, self._attributes, max_blocks=self.max_blocks, device=self.device)
+        limits = {"max_blocks": self.max_blocks, "device": self.device, "disk": self._disk}
+        grid = BlockGrid(self.voxel_size_m, self._attributes, **limits)
         grid.allocate(rows["coords"].to(self.device))
         for name, tensor in grid.voxels.items():
             tensor[: grid.count] = rows[name].to(self.device)
@@ -160,8 +172,8 @@ class BlockGrid:
 
     def _append(self, coords: torch.Tensor) -> torch.Tensor:
         first, last = self.count, self.count + len(coords)
-        if last > len(self.coords):
-            self._grow(min(max(last, int(len(self.coords) * 1.5), 256), self.max_blocks))
+        self._table.reserve(last, self.max_blocks)
+        self._index.reserve(last, self.max_blocks)
         slots = torch.arange(first, last, device=self.device)
         self.coords[slots] = coords
         self.count = last
@@ -178,18 +190,6 @@ class BlockGrid:
             self._insert(self.coords[:first], torch.arange(first, device=self.device))
             raise
         return slots
-
-    def _grow(self, capacity: int) -> None:
-        def grown(old: torch.Tensor, fill: float) -> torch.Tensor:
-            if len(old) >= capacity:  # from an attempt for whose rest there was no memory
-                return old
-            new = old.new_full((capacity, *old.shape[1:]), fill)
-            new[: len(old)] = old
-            return new
-
-        for name, (_, fill) in self._attributes.items():
-            self.voxels[name] = grown(self.voxels[name], fill)
-        self.coords = grown(self.coords, 0)  # the last, because its length is taken for that of all
 
     def _reserve_table(self, size: int) -> None:
         size = 1 << (size - 1).bit_length()

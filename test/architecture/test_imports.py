@@ -47,7 +47,7 @@ ALLOWED = {
     "map_file": "device map_check mapper volume",
     "up": "",
     "occupancy": "config labels mapper up volume",
-    "build": "config device field fusion mapper resources segment",
+    "build": "config device field fusion mapper resources segment volume",
     "data": "config device frame geometry labels segment trajectory transforms",
     "evaluation": "gnesf_model config data field frame fusion geometry labels machine mapper sampling segment "
     "surface_classes volume",

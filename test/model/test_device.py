@@ -1,5 +1,9 @@
 """Names of devices, and the number of threads."""
 
+import os
+import subprocess
+import sys
+
 import cv2
 import pytest
 import torch
@@ -35,3 +39,17 @@ def test_threads():
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+@pytest.mark.parametrize("module", ["gnesf_model.commands.map_recording", "gnesf_ros.gnesf_node"])
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(module: str, own: str | None) -> None:
+    if module.startswith("gnesf_ros"):
+        pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": own} if own else {})
+    command = [sys.executable, "-c", f"import {module}"]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    if "OMP_WAIT_POLICY" not in run.stderr:
+        pytest.skip("this torch does not use GNU's OpenMP")
+    assert f"OMP_WAIT_POLICY = '{own or 'PASSIVE'}'" in run.stderr

@@ -51,3 +51,26 @@ def test_colours_change_and_stay_pictures() -> None:
         spread.append(out.mean())
     assert np.std(spread) > 5
     np.testing.assert_array_equal(rgb, scene()[0], "the picture itself stays as it was")
+
+
+def test_repainted_surfaces_keep_their_labels_and_shading_and_lose_their_colours() -> None:
+    rgb, labels = scene()
+    shaded = ((rgb + 60) * np.linspace(0.4, 1.0, 128)[None, :, None]).astype(np.uint8)
+    paints = {0: [], 5: [], 12: []}
+    for seed in range(40):
+        plain, same = augmented(shaded, labels, (80, 64), np.random.default_rng(seed))
+        out, kept = augmented(shaded, labels, (80, 64), np.random.default_rng(seed), repaint=1.0)
+        again, _ = augmented(shaded, labels, (80, 64), np.random.default_rng(seed), repaint=1.0)
+        np.testing.assert_array_equal(kept, same)
+        np.testing.assert_array_equal(out, again)
+        assert out.dtype == np.uint8 and out.shape == plain.shape
+        for label, found in paints.items():
+            if (kept == label).sum() > 200:
+                found.append(out[kept == label].mean(axis=0))
+    for label, found in paints.items():
+        assert np.std(found, axis=0).min() > 20, f"class {label} has every colour"
+    rng = np.random.default_rng(3)
+    flat, gradient = np.full((8, 64), 5, np.uint8), np.linspace(60, 180, 64).astype(np.uint8)
+    grey = np.repeat(np.repeat(gradient[None, :, None], 8, axis=0), 3, axis=2)
+    lights = [augment._repainted(grey, flat, rng)[0].mean(axis=1) for _ in range(30)]
+    assert np.mean([light[-8:].mean() > light[:8].mean() for light in lights]) > 0.8, "what lies in the light stays so"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 pytest.importorskip("lightning", reason="the extra `train` is not installed")
 
@@ -101,6 +102,24 @@ def test_a_finished_training_exports_the_same_averaged_weights_again(trained: Pa
     name = next(name for name in again if name.endswith("classifier.weight"))
     averaged, raw = (stored[key][f"network.{name}"].half() for key in ("state_dict", "current_model_state"))
     assert torch.equal(again[name], averaged) and not torch.equal(averaged, raw)
+
+
+def test_a_training_begins_with_the_weights_of_another(trained: Path, images: Path, tmp_path: Path) -> None:
+    still = TINY.with_changes(epochs=1, small_epochs=0, learning_rate=1e-9)
+    train_segmenter(still, tmp_path, rendered=images, device="cpu", start=trained / "segmenter")
+    before, after = weights(trained), weights(tmp_path)
+    moved = [name for name in before if name.endswith("conv.weight") and not torch.equal(before[name], after[name])]
+    assert not moved, "nothing is learned at this rate"
+    other = tmp_path / "other"
+    other.mkdir()
+    for write, said in (
+        (lambda path: path.write_bytes(b"no tensors"), "no readable safetensors file"),
+        (lambda path: save_file({"a": torch.zeros(1)}, path), "is of another network"),
+        (lambda path: path.unlink(), "No such file"),
+    ):
+        write(other / "model.safetensors")
+        with pytest.raises(OSError, match=said):
+            train_segmenter(still, other, rendered=images, device="cpu", start=other)
 
 
 def test_what_cannot_be_trained_is_said_before_anything_is_rendered(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnesf_model.volume.block_grid import COORDINATE_LIMIT, BlockGrid, MapFull
+from gnesf_model.volume.block_grid import COORDINATE_LIMIT, BlockGrid
+from gnesf_model.volume.limits import MapFull
 
 ATTRIBUTES = {"tsdf": (torch.float32, 1.0), "row": (torch.int32, -1.0)}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnesf_model.volume.block_grid import MapFull
+from gnesf_model.volume.limits import MapFull
 from gnesf_model.volume.votes import TOP_CLASSES, VoteTable
 
 
