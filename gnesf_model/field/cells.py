@@ -107,7 +107,8 @@ class CellIndex:
             return values.new_zeros(len(coordinates), values.shape[1]), values.new_zeros(len(coordinates))
         corners = torch.tensor(_CORNERS, device=base.device)
         rows = self.find(base.long()[:, None] + corners)
-        weight = torch.where(corners > 0, fraction, 1 - fraction).prod(-1) * (rows >= 0)
+        # Autocast makes products float32; the rows may be bfloat16.
+        weight = (torch.where(corners > 0, fraction, 1 - fraction).prod(-1) * (rows >= 0)).to(values.dtype)
         total = weight.sum(1)
         # One pass over the rows, none of which is copied.
         result = embedding_bag(rows.clamp_min(0), values, mode="sum", per_sample_weights=weight)
