@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-HELPERS = ("run", "machine", "node_player")
+HELPERS = ("run", "machine", "node_player", "peer")
 
 
 def main(arguments: list[str]) -> int:

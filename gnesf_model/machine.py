@@ -27,9 +27,14 @@ def cores() -> int:
 
 def peak_memory_mb() -> float:
     """The most memory that this process has had, MB."""
-    # Linux counts in kilobytes, macOS in bytes.
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    # Not ru_maxrss on Linux: a process that another one starts takes over what that one had.
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
+    except (OSError, StopIteration):
+        # Linux counts in kilobytes, macOS in bytes.
+        unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _processor() -> str:

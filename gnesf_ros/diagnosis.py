@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import time
 from collections import Counter, deque
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from gnesf_model.machine import peak_memory_mb
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment import BUNDLED, FOR_DEMONSTRATION
 from gnesf_ros import stamps
@@ -206,7 +206,7 @@ class Diagnosis:
             "surface voxels": state.voxels,
             "blocks": state.blocks,
             "map memory": f"{state.memory_mb:.1f} MB",
-            "peak memory of the process": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB",
+            "peak memory of the process": f"{peak_memory_mb():.0f} MB",
             "device": self._device,
         }
         return values | {f"{stage} p50": f"{ms:.2f} ms" for stage, ms in state.stages_ms.items()}

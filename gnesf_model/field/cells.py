@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import embedding_bag
 
 from gnesf_model.field.precision import full_precision
 
@@ -101,19 +102,16 @@ class CellIndex:
             (K, D), zero where none of them exists, and their share (K,) of the weight: 1 where all eight do.
         """
         base = coordinates.floor()
-        fraction = (coordinates - base).to(values.dtype)
-        base = base.long()
-        total = values.new_zeros(len(coordinates))
-        result = values.new_zeros(len(coordinates), values.shape[1])
+        fraction = (coordinates - base).to(values.dtype)[:, None]
         if self.count == 0:
-            return result, total
-        for corner in _CORNERS:
-            row = self.find(base + torch.tensor(corner, device=base.device))
-            weight = (row >= 0).to(values.dtype)
-            for axis, side in enumerate(corner):
-                weight = weight * (fraction[:, axis] if side else 1 - fraction[:, axis])
-            result = result + values[row.clamp_min(0)] * weight[:, None]
-            total = total + weight
+            return values.new_zeros(len(coordinates), values.shape[1]), values.new_zeros(len(coordinates))
+        corners = torch.tensor(_CORNERS, device=base.device)
+        rows = self.find(base.long()[:, None] + corners)
+        # Autocast makes products float32; the rows may be bfloat16.
+        weight = (torch.where(corners > 0, fraction, 1 - fraction).prod(-1) * (rows >= 0)).to(values.dtype)
+        total = weight.sum(1)
+        # One pass over the rows, none of which is copied.
+        result = embedding_bag(rows.clamp_min(0), values, mode="sum", per_sample_weights=weight)
         return result / total.clamp_min(1e-6)[:, None], total
 
 

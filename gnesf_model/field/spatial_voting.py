@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import nn
+from torch.nn.functional import elu, embedding_bag
 
 _PAIR_INPUTS = 9
-_CHUNK_NUMBERS = 1 << 22
+_CHUNK_NUMBERS = 1 << 20
 """Numbers gathered from neighbours at a time without gradients: bounds the scratch memory."""
 
 
@@ -107,37 +108,22 @@ class SpatialVoting(nn.Module):
         if votes is None:
             votes = (distribution.sum(-1) > 0).to(distribution.dtype)
         affinity = self.affinities(patch, distribution, neighbours)
-        certain = distribution.amax(-1)
+        near, certain = neighbours.clamp_min(0), distribution.amax(-1)
         for _ in range(self.options.rounds):
             # Neighbours with many votes are surer; a neighbour without any says nothing.
-            heard = votes / (votes + 1)
-            parts = _parts(neighbours, distribution)
-            passed = [self._round(part, affinity, heard, neighbours, distribution, votes, certain) for part in parts]
-            distribution, filled = (torch.cat(tensors) for tensors in zip(*passed))
+            weight = affinity * (votes / (votes + 1))[near]
+            total = weight.sum(1)
+            # One pass over the rows of the neighbours, none of which is copied.
+            mean = embedding_bag(near, distribution, mode="sum", per_sample_weights=weight)
+            mean = mean / total.clamp_min(1e-6)[:, None]
+            share = self._share(affinity, weight, votes, certain)
+            share = torch.where(total > 1e-6, share, torch.zeros_like(share))
+            filled = (votes <= 0) & (total > 1e-6)
+            share = torch.where(filled, torch.ones_like(share), share)
+            distribution = torch.lerp(distribution, mean, share[:, None])
             # A point that was filled passes on what it got, as one vote.
             votes = torch.where(filled, torch.ones_like(votes), votes)
         return distribution
-
-    def _round(
-        self,
-        part: slice,
-        affinity: torch.Tensor,
-        heard: torch.Tensor,
-        neighbours: torch.Tensor,
-        distribution: torch.Tensor,
-        votes: torch.Tensor,
-        certain: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Distributions of some points after one round, and which of them had no vote and were filled."""
-        near, own = neighbours[part].clamp_min(0), distribution[part]
-        weight = affinity[part] * heard[near]
-        total = weight.sum(1)
-        mean = torch.bmm(weight[:, None], distribution[near])[:, 0] / total.clamp_min(1e-6)[:, None]
-        share = self._share(affinity[part], weight, votes[part], certain[part])
-        share = torch.where(total > 1e-6, share, torch.zeros_like(share))
-        filled = (votes[part] <= 0) & (total > 1e-6)
-        share = torch.where(filled, torch.ones_like(share), share)
-        return torch.lerp(own, mean, share[:, None]), filled
 
     @property
     def reach_m(self) -> float:
@@ -150,26 +136,33 @@ class SpatialVoting(nn.Module):
 
     def affinities(self, patch: SurfacePatch, distribution: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         """(K, J) >= 0 of each point's neighbours; 0 where there is none."""
+        # A row for each number: operations on whole rows are several times faster than on the last of many short axes.
+        table = _table(patch, self.options.radius_m)
         reduced = None
-        if self.reduce is not None:
-            encoding = patch.encoding
-            if encoding is None:
-                encoding = patch.points.new_zeros(len(patch.points), self.options.encoding)
-            reduced = self.reduce(encoding)
+        if self.reduce is not None and patch.encoding is not None:
+            reduced = self.reduce(patch.encoding).T.contiguous()
         certain = distribution.amax(-1)
         found = []
         for part in _parts(neighbours, distribution):
             near = neighbours[part]
-            pairs = _pair_features(patch, part, near, self.options.radius_m)
+            safe = near.clamp_min(0)
+            pairs = _pair_features(table[:, part], _at(table, safe))
             affinity = geometric_affinities(pairs)
-            if reduced is not None:
-                safe = near.clamp_min(0)
+            if self.pair is not None:
                 overlap = torch.minimum(distribution[part][:, None], distribution[safe]).sum(-1)
-                apart = (reduced[part][:, None] - reduced[safe]).abs()
-                told = torch.cat([pairs, certain[safe][..., None], overlap[..., None], apart], dim=-1)
-                affinity = affinity * (3 * torch.tanh(self.pair(told)[..., 0])).exp()
+                told = [pairs, certain[safe][None], overlap[None]]
+                if reduced is not None:
+                    told.append((reduced[:, part, None] - _at(reduced, safe)).abs())
+                affinity = affinity * (3 * torch.tanh(self._pair(torch.cat(told)))).exp()
             found.append(affinity * (near >= 0))
         return torch.cat(found)
+
+    def _pair(self, told: torch.Tensor) -> torch.Tensor:
+        """What the network says of pairs (D, K, J): (K, J); what stands last may be left out where it is zero."""
+        first, last = self.pair[0], self.pair[-1]
+        flat = told.flatten(1)
+        hidden = torch.addmm(first.bias[:, None], first.weight[:, : len(flat)], flat)
+        return torch.addmm(last.bias[:, None], last.weight, elu(hidden)).view(told.shape[1:])
 
     def _share(
         self, affinity: torch.Tensor, weight: torch.Tensor, votes: torch.Tensor, certain: torch.Tensor
@@ -190,8 +183,8 @@ def _parts(neighbours: torch.Tensor, distribution: torch.Tensor) -> list[slice]:
 
 
 def geometric_affinities(pairs: torch.Tensor) -> torch.Tensor:
-    """The plain fallback (K, J): near, on the same plane, of the same normal, of a similar colour."""
-    distance, plane, normal, _, color = pairs[..., :5].unbind(-1)
+    """The plain fallback (K, J) of pairs (7, K, J): near, on one plane, of one normal, of a similar colour."""
+    distance, plane, normal, _, color = pairs[:5]
     return (
         -2 * distance.square() - (plane / 0.25).square() - ((1 - normal) / 0.3).square() - (color / 0.3).square()
     ).exp()
@@ -209,20 +202,27 @@ def find_neighbours(points: torch.Tensor, radius_m: float, count: int) -> torch.
     return torch.from_numpy(np.take_along_axis(rows, order, axis=1)).to(points.device)
 
 
-def _pair_features(patch: SurfacePatch, part: slice, neighbours: torch.Tensor, radius_m: float) -> torch.Tensor:
-    """(Q, J, 7) of some points and their neighbours (Q, J): distance, distance off the plane, cosine of the normals
-    (clamped, as is), colour differences."""
-    safe = neighbours.clamp_min(0)
-    step = (patch.points[safe] - patch.points[part][:, None]) / radius_m
-    here, there = patch.normals[part][:, None], patch.normals[safe]
-    cosine = (here * there).sum(-1)
-    known = (here.square().sum(-1) > 0) & (there.square().sum(-1) > 0)
+def _table(patch: SurfacePatch, radius_m: float) -> torch.Tensor:
+    """(10, K) of points: place in radii, normal, colour, and whether there is a normal."""
+    has_normal = (patch.normals.square().sum(1, keepdim=True) > 0).to(patch.normals.dtype)
+    return torch.cat([patch.points / radius_m, patch.normals, patch.colors, has_normal], dim=1).T.contiguous()
+
+
+def _at(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Columns (D, K, J) of a table (D, N)."""
+    return table.index_select(1, rows.flatten()).view(len(table), *rows.shape)
+
+
+def _pair_features(own: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """(7, Q, J) of some points (10, Q) and their neighbours (10, Q, J): distance, distance off the plane, cosine of the
+    normals (clamped, as is), colour differences."""
+    own = own[:, :, None]
+    step, apart = there[:3] - own[:3], there[6:9] - own[6:9]
     # Without a normal nothing speaks against the pair.
-    cosine = torch.where(known, cosine, torch.ones_like(cosine))
-    plane = (step * here).sum(-1).abs() + (step * there).sum(-1).abs()
-    apart = patch.colors[safe] - patch.colors[part][:, None]
-    light = apart.mean(-1)
-    hue = (apart - light[..., None]).square().sum(-1).add(1e-12).sqrt()
+    cosine = (own[3:6] * there[3:6]).sum(0) + (1 - own[9] * there[9])
+    plane = (step * own[3:6]).sum(0).abs() + (step * there[3:6]).sum(0).abs()
+    light = apart.mean(0)
+    hue = (apart - light).square().sum(0).add(1e-12).sqrt()
     color = hue + 0.3 * light.abs()
-    features = [step.square().sum(-1).add(1e-12).sqrt(), plane / 2, cosine.clamp_min(0), cosine, color, light, hue]
-    return torch.stack(features, dim=-1)
+    features = [step.square().sum(0).add(1e-12).sqrt(), plane / 2, cosine.clamp_min(0), cosine, color, light, hue]
+    return torch.stack(features)

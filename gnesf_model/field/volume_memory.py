@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gnesf_model.field.cells import Lattice
+from gnesf_model.field.cells import Lattice, grouped_cells
 from gnesf_model.field.encoding_volume import (
     CELL_SIZES_M,
     EncodedLevel,
@@ -89,7 +89,7 @@ class VolumeMemory:
     def _rows(self, level: int, cells: torch.Tensor) -> torch.Tensor:
         """Table rows (V,) of distinct cells (V, 3), made where missing."""
         grid = self.grids[level]
-        blocks, place = torch.unique(cells >> 3, dim=0, return_inverse=True)
+        blocks, place = grouped_cells(cells >> 3)
         slot = grid.allocate(blocks)[place]
         within = cells & (SIDE_VOX - 1)
         column = (within[:, 0] * SIDE_VOX + within[:, 1]) * SIDE_VOX + within[:, 2]

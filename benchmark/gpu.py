@@ -1,0 +1,177 @@
+"""Keyframes per second on a GPU, and how near that is to what the GPU can do: bytes and operations against ceilings.
+
+usage: python -m benchmark.gpu [--frames 100] [--device cuda]
+
+`geometry: depth` at 4 cm with defaults on RedKitchen (640x480; a procedural room where that is missing), every frame a
+keyframe, once with the bundled segmenter and once with one that costs nothing. The ceilings are measured in the same
+run: copying a large tensor for bytes a second, and a large product of matrices in the network's precision for
+operations a second. What a keyframe needs is counted operation by operation: all bytes of the tensors that go in and
+come out, as if nothing stayed in a cache, and the floating point operations of products and convolutions
+(`torch.utils.flop_counter`). The shares say whether time goes into memory, into arithmetic, or, where both are small,
+into starting kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.machine import REDKITCHEN, describe, load
+
+_WARM_UP = 10
+_COPY_BYTES, _MATRIX = 1 << 28, 4096
+
+
+class ByteCounter(TorchDispatchMode):
+    """Counts the bytes of all tensors that operations read and write; views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """One operation."""
+        result = func(*args, **(kwargs or {}))
+        if not getattr(func, "is_view", False):
+            moved = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, torch.Tensor)]
+            self.bytes += sum(t.numel() * t.element_size() for t in moved)
+        return result
+
+
+def measure(arguments: list[str]) -> dict[str, Any]:
+    """Ceilings, counts and rates.
+
+    Raises:
+        FileNotFoundError: there is no such device here.
+    """
+    options = _parser().parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise FileNotFoundError("no CUDA GPU is on this machine, or torch is built without CUDA")
+    device, before = torch.device(options.device), load()
+    frames = _frames(options)
+    ceilings = {"bytes_per_s": _copy(device, options.ceiling), "flops_per_s": _product(device, options.ceiling)}
+    runs = {name: _run(frames, name == "bundled", device) for name in ("no segmenter", "bundled")}
+    for run in runs.values():
+        run["bytes_share"] = run["bytes"] / run["p50_ms"] * 1e3 / ceilings["bytes_per_s"]
+        run["flops_share"] = run["flops"] / run["p50_ms"] * 1e3 / ceilings["flops_per_s"]
+    return {
+        "benchmark": "gpu",
+        **describe("torch", "numpy"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else options.device,
+        "frames": len(frames),
+        "load": [before, load()],
+        "ceilings": ceilings,
+        "runs": runs,
+        "rows": [
+            ("copying", f"{ceilings['bytes_per_s'] / 1e9:.0f} GB/s", "bytes read and written"),
+            ("product of matrices", f"{ceilings['flops_per_s'] / 1e12:.1f} TFLOP/s", "32 bits"),
+            *(
+                (
+                    f"keyframes, {name}",
+                    f"{1e3 / run['p50_ms']:.1f} a second",
+                    f"p50 {run['p50_ms']:.1f} ms, p95 {run['p95_ms']:.1f} ms; {run['bytes'] / 1e6:.0f} MB "
+                    f"({run['bytes_share']:.1%} of the ceiling), {run['flops'] / 1e9:.1f} GFLOP "
+                    f"({run['flops_share']:.1%})",
+                )
+                for name, run in runs.items()
+            ),
+        ],
+    }
+
+
+def _frames(options: argparse.Namespace) -> list[Any]:
+    from gnesf_model.data.procrooms import RoomSource
+    from gnesf_model.data.source import open_source
+
+    if REDKITCHEN.is_dir() and not options.room:
+        source: Any = open_source(REDKITCHEN)
+    else:
+        source = RoomSource(1, frames=options.frames, width=640, height=480, shading=False)
+    return [frame for frame, _ in zip(source, range(options.frames))]
+
+
+def _run(frames: list[Any], segmented: bool, device: torch.device) -> dict[str, float]:
+    """Times of keyframes, and what one of them counts."""
+    from gnesf_model.build import build_mapper
+    from gnesf_model.config import Config
+    from gnesf_model.labels import LabelSpace
+    from gnesf_model.segment import Segmentation
+    from gnesf_model.segment.segmenter import grid_size
+
+    labels = LabelSpace.load("scannet20")
+    shape = grid_size(*frames[0].rgb.shape[:2])
+    told = torch.rand(len(labels), *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    constant = Segmentation(told / told.sum(0), torch.zeros(shape, device=device), labels)
+
+    class Constant:
+        """The same for every image."""
+
+        def __init__(self) -> None:
+            self.labels = labels
+
+        def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
+            return constant
+
+    config = Config.from_flat(
+        {"device": device.type, "keyframes.min_translation_m": 0.0, "keyframes.max_angular_rate_deg_s": 0.0}
+    )
+    mapper = build_mapper(config, None if segmented else Constant())
+    times = []
+    for frame in frames[:-1]:
+        start = time.perf_counter()
+        mapper.integrate(frame)  # ends with the device's work: it reads the stages' times
+        times.append((time.perf_counter() - start) * 1e3)
+    counted = ByteCounter()
+    with FlopCounterMode(display=False) as flops, counted:
+        mapper.integrate(frames[-1])
+    timed = times[min(_WARM_UP, len(times) // 2) :]
+    p50, p95 = np.percentile(timed, (50, 95)).tolist()
+    return {"p50_ms": p50, "p95_ms": p95, "bytes": counted.bytes, "flops": flops.get_total_flops()}
+
+
+def _copy(device: torch.device, share: float) -> float:
+    source = torch.ones(int(_COPY_BYTES * share), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / _best_s(lambda: target.copy_(source), device)
+
+
+def _product(device: torch.device, share: float) -> float:
+    side = int(_MATRIX * share**0.5)
+    matrix = torch.rand(side, side, device=device)
+    return 2 * side**3 / _best_s(lambda: matrix @ matrix, device)
+
+
+def _best_s(action: Callable[[], Any], device: torch.device, times: int = 10) -> float:
+    """Seconds of the fastest of some."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    seconds = []
+    for _ in range(times):
+        wait()
+        start = time.perf_counter()
+        action()
+        wait()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmark.gpu", description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: to try it out")
+    parser.add_argument("--room", action="store_true", help="the procedural room, even where RedKitchen is")
+    parser.add_argument("--ceiling", type=float, default=1.0, help="size of what the ceilings are measured with")
+    return parser
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1:]), indent=2))
