@@ -5,9 +5,10 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-# Read when torch is loaded, which comes after this. By default threads that wait for each other do so at work: on cores
-# that something else uses, too, a picture took 25 times as long (docs/performance.md).
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Read when torch is loaded, which comes after this. By default its threads wait for each other at work for long: on
+# cores that something else uses, too, a picture took 15 times as long (docs/performance.md).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def _version() -> str:

@@ -42,14 +42,18 @@ def test_threads():
 
 
 @pytest.mark.parametrize("module", ["gnesf_model.commands.map_recording", "gnesf_ros.gnesf_node"])
-@pytest.mark.parametrize("own", [None, "ACTIVE"])
-def test_threads_sleep_while_they_wait_unless_told_otherwise(module: str, own: str | None) -> None:
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+)
+def test_threads_soon_sleep_while_they_wait_unless_told_otherwise(
+    module: str, own: dict[str, str], expected: str
+) -> None:
     if module.startswith("gnesf_ros"):
         pytest.importorskip("rclpy", reason="ROS 2 is not installed")
-    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    env |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": own} if own else {})
+    env = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    env |= {"OMP_DISPLAY_ENV": "VERBOSE"} | own
     command = [sys.executable, "-c", f"import {module}"]
     run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    if "OMP_WAIT_POLICY" not in run.stderr:
+    if "GOMP_SPINCOUNT" not in run.stderr:
         pytest.skip("this torch does not use GNU's OpenMP")
-    assert f"OMP_WAIT_POLICY = '{own or 'PASSIVE'}'" in run.stderr
+    assert f"GOMP_SPINCOUNT = '{expected}'" in run.stderr
