@@ -24,7 +24,9 @@ from gnesf_model.evaluation.labelled_points import PointCollector
 from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
 from gnesf_model.field.weights import save_field
+from gnesf_model.labels import UNKNOWN, LabelSpace
 
+SCANNET = LabelSpace.load("scannet20")
 SETTINGS = ["--set", "device=cpu", "--set", "volume.voxel_size_m=0.08", "--set", "semantics.field_side_px=96"]
 
 
@@ -67,7 +69,11 @@ def test_scans_of_a_room_are_one_unit(tmp_path, arguments, capsys):
     for name in ("table2", "images"):
         for scores in found[name].values():
             assert scores["n"] == 2 and 0 <= scores["miou"] <= 1 and 0 <= scores["macc"] <= 1
-    assert 0.05 < found["table2"][AVERAGED]["pixel_accuracy"] < 1
+    # Which classes the ground truth has says that its labels were translated rightly; how many the network finds in
+    # pictures this small is up to the network.
+    labels = np.unique([frame.labels for frame in (*room_frames(4, 3), *room_frames(5, 2))])
+    assert set(found["table2"][AVERAGED]["per_class"]) == {SCANNET.names[n] for n in labels if n != UNKNOWN}
+    assert 0 < found["table2"][AVERAGED]["pixel_accuracy"] < 1
     assert found["table2"][WHOLE]["difference"]["to"] == AVERAGED
     recordings = found["recordings"]
     assert {n: r["room"] for n, r in recordings.items()} == {
