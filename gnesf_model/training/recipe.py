@@ -14,6 +14,8 @@ class SegmenterRecipe:
     Attributes:
         rooms, views: pictures to train on: rooms of the first half of the training seeds (the second half is for
             what learns to trust the segmenter), and pictures of each.
+        first_room: how many of those seeds are left out before the first room.
+        permuted: share of the rooms whose materials belong to other classes; natural and varied looks share the rest.
         validation_rooms: of the validation seeds, two pictures each; they choose nothing, they show.
         small_epochs: passes over the pictures at 5/8 of their size first, which is cheaper.
         epochs: passes in all.
@@ -32,6 +34,8 @@ class SegmenterRecipe:
     validation_rooms: int
     small_epochs: int
     epochs: int
+    first_room: int = 0
+    permuted: float = 0.2
     width: int = 256
     height: int = 192
     batch: int = 8
@@ -61,8 +65,14 @@ class SegmenterRecipe:
                 f"small_epochs is {recipe.small_epochs} of {recipe.epochs} epochs, expected fewer, so that the last "
                 "passes are at full size: give --small-epochs too"
             )
-        if recipe.rooms > len(SEGMENTER_SEEDS):
-            raise ValueError(f"rooms is {recipe.rooms}, expected at most {len(SEGMENTER_SEEDS)}, the seeds there are")
+        for name in ("permuted", "repaint"):
+            if not 0 <= getattr(recipe, name) <= 1:
+                raise ValueError(f"{name} is {getattr(recipe, name)}, expected a share between 0 and 1")
+        if not 0 <= recipe.first_room <= len(SEGMENTER_SEEDS) - recipe.rooms:
+            raise ValueError(
+                f"rooms is {recipe.rooms} from room {recipe.first_room} on, expected at most {len(SEGMENTER_SEEDS)} "
+                "together, the seeds there are, and no negative number"
+            )
         if not recipe.learning_rate > 0:
             raise ValueError(f"learning_rate is {recipe.learning_rate}, expected a number > 0")
         return recipe

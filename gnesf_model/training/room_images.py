@@ -18,8 +18,8 @@ from gnesf_model.device import torch_device
 from gnesf_model.training.rendered_rooms import claim_folder, render_missing
 
 SETTINGS_FILE = "rooms.json"
-LOOKS_SHARE = {"natural": 0.3, "varied": 0.5, "permuted": 0.2}
-"""Looks of the rooms to train on. Permuted materials leave shape as the only sure sign of a class."""
+_NATURAL = 3 / 8
+"""Share of natural colours among the rooms whose materials are those of their classes; the others are varied."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RoomImages:
     views: int = 4
     width: int = 256
     height: int = 192
-    looks: dict[str, float] = field(default_factory=LOOKS_SHARE.copy)
+    looks: dict[str, float] = field(default_factory=lambda: looks_share(0.2))
 
     SECONDS_BETWEEN = 2.5
     """Walked between two pictures, so that they show different things."""
@@ -97,6 +97,12 @@ class RoomImages:
             frame = source[view]
             _write(color, frame.rgb[..., ::-1])
             _write(label, frame.labels)
+
+
+def looks_share(permuted: float) -> dict[str, float]:
+    """Looks of the rooms to train on, by share. Permuted materials leave shape as the only sure sign of a class."""
+    rest = 1 - permuted
+    return {"natural": rest * _NATURAL, "varied": rest * (1 - _NATURAL), "permuted": permuted}
 
 
 class RoomImageFolder(Dataset):

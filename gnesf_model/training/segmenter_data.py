@@ -15,7 +15,7 @@ from gnesf_model.device import torch_device
 from gnesf_model.training.augment import augmented
 from gnesf_model.training.loading import reading_processes
 from gnesf_model.training.recipe import SegmenterRecipe
-from gnesf_model.training.room_images import RoomImageFolder, RoomImages
+from gnesf_model.training.room_images import RoomImageFolder, RoomImages, looks_share
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the network's input; export stores them beside the weights."""
@@ -126,7 +126,13 @@ class SegmenterData(lightning.LightningDataModule):
         size = {"width": recipe.width, "height": recipe.height}
         held_out = SPLITS["validation"].start
         return {
-            "train": RoomImages(SEGMENTER_SEEDS.start, recipe.rooms, recipe.views, **size),
+            "train": RoomImages(
+                SEGMENTER_SEEDS[recipe.first_room],
+                recipe.rooms,
+                recipe.views,
+                **size,
+                looks=looks_share(recipe.permuted),
+            ),
             "validation": RoomImages(
                 held_out, recipe.validation_rooms, VALIDATION_VIEWS, **size, looks={"natural": 1.0}
             ),
