@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnesf_model.config import Config, VolumeConfig
-from gnesf_model.device import set_cpu_threads
+from gnesf_model.device import set_cpu_threads, torch_device
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.online import LearnedFusion
 from gnesf_model.field.spatial_voting import SpatialVoting
-from gnesf_model.field.weights import load_field
+from gnesf_model.field.view_depth import ViewDepth
+from gnesf_model.field.weights import load_depth, load_field
 from gnesf_model.fusion import UniformFusion, ViewFusion
 from gnesf_model.mapper import SemanticMapper, map_device
 from gnesf_model.resources import weights_dir
@@ -37,7 +38,7 @@ def build_mapper(config: Config, segmenter: Segmenter | None = None) -> Semantic
             cpu_threads=config.cpu_threads or None,
         )
     disk = build_disk(config.volume)
-    return SemanticMapper(config, segmenter, *build_voting(config, disk), disk)
+    return SemanticMapper(config, segmenter, *build_voting(config, disk), disk, build_view_depth(config))
 
 
 def build_disk(config: VolumeConfig) -> MapDisk | None:
@@ -50,6 +51,25 @@ def build_disk(config: VolumeConfig) -> MapDisk | None:
         return None
     memory, room = int(config.max_map_memory_mb * 1e6), int(config.max_map_disk_mb * 1e6)
     return MapDisk(Path(config.disk_dir), memory_bytes=memory, disk_bytes=room)
+
+
+def build_view_depth(config: Config) -> ViewDepth | None:
+    """What predicts depth for ``geometry: rgb``; None for ``geometry: depth``.
+
+    Raises:
+        OSError, ValueError: its weights are missing or are none.
+    """
+    if config.geometry != "rgb":
+        return None
+    chosen, device = config.predicted_depth, torch_device(config.device)
+    return ViewDepth(
+        load_depth(_weights(chosen.model, "depth"), device),
+        side_px=chosen.side_px,
+        window=config.keyframes.window,
+        views=chosen.views,
+        min_confidence=chosen.min_confidence,
+        device=device,
+    )
 
 
 def build_voting(config: Config, disk: MapDisk | None = None) -> tuple[ViewFusion, SpatialVoting | None]:
@@ -76,6 +96,8 @@ def build_field(config: Config) -> NeuralSemanticField:
     Raises:
         OSError, ValueError: its weights are missing or are none.
     """
-    name = config.semantics.field
-    path = weights_dir() / "field" / "field.safetensors" if name == BUNDLED else Path(name).expanduser()
-    return load_field(path, map_device(config))
+    return load_field(_weights(config.semantics.field, "field"), map_device(config))
+
+
+def _weights(name: str, network: str) -> Path:
+    return weights_dir() / network / f"{network}.safetensors" if name == BUNDLED else Path(name).expanduser()

@@ -285,6 +285,18 @@ class VolumeConfig(Section):
 
 
 @dataclass(frozen=True)
+class PredictedDepthConfig(Section):
+    """Depth from colour alone, for geometry: rgb."""
+
+    model: str = option("bundled", "Weights of the depth network: bundled, or a file that gnesf train depth wrote.")
+    side_px: int = option(
+        256, "Longer side of the image that the network looks at, px; it was trained at 256.", low=64, high=2048
+    )
+    views: int = option(4, "Earlier keyframes that a new one is compared with.", low=1, high=16)
+    min_confidence: float = option(0.5, "Depth that is less sure than this is not mapped, 0 to 1.", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
 class SemanticsConfig(Section):
     """How single views become the classes of voxels."""
 
@@ -445,7 +457,7 @@ class Config(Section):
 
     geometry: str = option(
         "depth",
-        "depth: surface from measured depth; rgb: surface predicted by the neural field.",
+        "depth: surface from measured depth; rgb: from depth that a network predicts from the views before.",
         choices=("depth", "rgb"),
     )
     device: str = option(
@@ -456,6 +468,7 @@ class Config(Section):
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     volume: VolumeConfig = field(default_factory=VolumeConfig)
+    predicted_depth: PredictedDepthConfig = field(default_factory=PredictedDepthConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     occupancy: OccupancyConfig = field(default_factory=OccupancyConfig)
     node: NodeConfig = field(default_factory=NodeConfig)

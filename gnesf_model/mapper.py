@@ -14,6 +14,7 @@ import torch
 from gnesf_model.config import ADJUSTABLE, Config
 from gnesf_model.device import single_thread, torch_device
 from gnesf_model.field.spatial_voting import SpatialVoting
+from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
 from gnesf_model.geometry import invert, project, transform
@@ -35,7 +36,7 @@ from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
-_SHAPING = ("geometry", "device", "keyframes.", "segmenter.", "volume.", "semantics.")
+_SHAPING = ("geometry", "device", "keyframes.", "segmenter.", "volume.", "semantics.", "predicted_depth.")
 """Sections whose settings shape the map, but for those in `ADJUSTABLE`."""
 
 
@@ -128,6 +129,7 @@ class SemanticMapper:
         fusion: how much each view's vote counts; all the same by default.
         spatial: how neighbouring surface points vote; not at all by default.
         disk: bounds the memory of the map, and of the fusion's where that was made with it, too.
+        view_depth: predicts depth from colour, for ``geometry: rgb``; None for ``geometry: depth``.
 
     Attributes:
         jumps: how often poses jumped, and whether that paused the mapping.
@@ -144,22 +146,23 @@ class SemanticMapper:
         fusion: ViewFusion | None = None,
         spatial: SpatialVoting | None = None,
         disk: MapDisk | None = None,
+        view_depth: ViewDepth | None = None,
     ) -> None:
         if bool(config.volume.disk_dir) != (disk is not None):
             raise ValueError(
                 f"volume.disk_dir is {config.volume.disk_dir!r}, which this mapper was not made for: `gnesf map` and "
                 "the node write to it, other commands keep all in memory, leave it empty there"
             )
-        if config.geometry != "depth":
+        if (config.geometry == "rgb") != (view_depth is not None):
             raise ValueError(
-                f"geometry is {config.geometry!r}, but the neural field that predicts surfaces from RGB is "
-                "not part of this version: use geometry: depth with a depth sensor"
+                f"geometry is {config.geometry!r}, which this mapper was not made for: `gnesf map`, "
+                "`gnesf eval recording` and the node predict depth from colour, other commands take geometry: depth"
             )
         self.config = config
         self.segmenter = segmenter
         self.fusion = fusion or UniformFusion()
         self.device = map_device(config)
-        self._disk = disk
+        self._disk, self._view_depth = disk, view_depth
         volume, classes = config.volume, len(segmenter.labels)
         attributes = {
             "tsdf": (torch.float32, 1.0),
@@ -212,6 +215,7 @@ class SemanticMapper:
         self.votes.clear()
         self.fusion.clear()
         self.keyframes.clear()
+        self._forget_views()
         self.frames = 0
         self.jumps.resume()
 
@@ -251,6 +255,7 @@ class SemanticMapper:
         grid, votes = self.grid.filled(contents.blocks), self.votes.filled(contents.votes)
         self.grid, self.votes = grid, votes
         self.fusion.clear()
+        self._forget_views()
         self.tsdf = self._tsdf_volume()
         self.keyframes.restore(contents.keyframes, contents.last_poses)
         self.frames = contents.frames
@@ -259,6 +264,9 @@ class SemanticMapper:
     @torch.inference_mode()
     def integrate(self, frame: Frame) -> MapUpdate:
         """Add one frame: its geometry always, its votes when it is a keyframe.
+
+        With ``geometry: rgb`` only keyframes change the map: their depth is predicted from the ones before them, and
+        what the frame has of measured depth is not looked at.
 
         A pose jump may empty the map first (`input.on_pose_jump`), even if the frame is dropped: `grid.generation`
         tells.
@@ -277,6 +285,8 @@ class SemanticMapper:
         with self._timer("segment"):
             segmentation = self._segment(frame)
         try:
+            if self._view_depth is not None:
+                frame = self._with_predicted_depth(frame)
             with single_thread():
                 slots, keyframe = self._integrate(frame, segmentation)
         except FrameDropped as drop:
@@ -351,6 +361,9 @@ class SemanticMapper:
 
     def _integrate(self, frame: Frame, segmentation: Segmentation) -> tuple[torch.Tensor, Keyframe | None]:
         """Geometry and votes of a frame: the blocks it touched, and the keyframe if it became one."""
+        if self._view_depth is not None and frame.depth is None:
+            self.frames += 1
+            return torch.zeros(0, dtype=torch.int64, device=self.device), None
         with self._timer("tsdf_prepare"):
             view = self._depth_view(frame, segmentation)
         with self._timer("tsdf_allocate"):
@@ -360,15 +373,31 @@ class SemanticMapper:
                 observation = self.tsdf.integrate(view, slots)
         with self._timer("tsdf_clear"):
             touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
-        if len(touched) == 0:
+        if len(touched) == 0 and self._view_depth is None:
             raise FrameDropped("no_depth", self._nothing_measured(frame))
         self.frames += 1
         # A view that only shows what is gone has nothing to vote on.
         if len(slots) == 0 or not self.keyframes.accepts(frame):
+            if self._view_depth is not None:  # or its depth would be predicted again at the next frame
+                self.keyframes.push(frame)
             return touched, None
         with self._timer("vote"):
             self._vote(frame, segmentation, view, observation)
         return touched, self.keyframes.push(frame)
+
+    def _with_predicted_depth(self, frame: Frame) -> Frame:
+        """The frame with depth from the keyframes before it; without any where it is no keyframe, or the first one."""
+        depth = None
+        if self.keyframes.accepts(frame):
+            with self._timer("predict_depth"):
+                depth = self._view_depth.add(frame)
+            if depth is None:
+                self.keyframes.push(frame)
+        return replace(frame, depth=depth, depth_stamp_ns=None, world_T_depth=None)
+
+    def _forget_views(self) -> None:
+        if self._view_depth is not None:
+            self._view_depth.clear()
 
     def _clear(self, frame: Frame, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
         """Let surfaces decay that this view looks through; gives the blocks (N,) in which there were some."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from gnesf_model import __version__
-from gnesf_model.build import build_field
+from gnesf_model.build import build_field, build_view_depth
 from gnesf_model.commands import eval_dataset, eval_recording, eval_voting
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms.looks import LOOKS
 from gnesf_model.data.procrooms.splits import SPLITS, split_of
 from gnesf_model.evaluation.field_tables import room_tables
+from gnesf_model.evaluation.rgb_tables import rgb_tables
 from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores, room_scores
 from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.labels import LabelSpace
@@ -58,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the paper's tables on the first N seeds (default 20); 0: none",
     )
     rooms.add_argument("--full", action="store_true", help="compare new views at every pixel, not at every fourth")
+    rooms.add_argument(
+        "--depth-network",
+        default="bundled",
+        metavar="FILE",
+        help="weights that predict depth; none: without geometry: rgb",
+    )
     rooms.add_argument("--field", default="bundled", metavar="FILE", help="weights of the neural field")
     for sub in (rooms, photos):
         sub.add_argument(
@@ -114,7 +122,8 @@ def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> UnitScores:
 
 def _tables(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
     """Tables 1 to 4 of the paper, printed on the way."""
-    config = Config.from_flat({"device": arguments.device, "semantics.field": arguments.field})
+    settings = {"device": arguments.device, "semantics.field": arguments.field}
+    config = Config.from_flat({**settings, "predicted_depth.model": arguments.depth_network})
     tables = room_tables(
         segmenter,
         build_field(config),
@@ -126,7 +135,37 @@ def _tables(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, An
     ).to_json()
     for name in ("table1", "table2", "table3", "table4"):
         print(eval_voting.table(name, tables[name]))
-    return tables
+    if arguments.depth_network == "none":
+        return tables
+    rgb = rgb_tables(
+        segmenter,
+        build_field(config),
+        lambda: build_view_depth(replace(config, geometry="rgb")),
+        seed_range(arguments.seeds)[: arguments.tables],
+        config=config,
+        size=tuple(arguments.size),
+        full=arguments.full,
+        progress=lambda rooms: tqdm(rooms, desc="geometry: rgb", unit="room"),
+    ).to_json()
+    print(_geometry_table(rgb["geometry"]))
+    for name in ("table1_rgb", "table2_rgb"):
+        print(eval_voting.table(name, rgb[name]))
+    return {**tables, **rgb}
+
+
+def _geometry_table(scores: dict[str, Any]) -> str:
+    lines = [
+        "| geometry | accuracy | completeness | precision | recall | F-score | n |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, values in scores.items():
+        means = [values["accuracy"], values["completeness"]]
+        cells = ["-" if mean is None else f"{100 * mean:.1f} cm" for mean in means]
+        cells += [f"{values[key]:.3f}" for key in ("precision", "recall", "fscore")]
+        low, high = values.get("fscore_interval", (None, None))
+        cells[-1] += "" if low is None else f" ({low:.3f} to {high:.3f})"
+        lines.append(f"| {name} | {' | '.join(cells)} | {values['n']} |")
+    return "\n".join(lines) + "\n"
 
 
 def _photographs(arguments: argparse.Namespace, segmenter: Segmenter) -> UnitScores:

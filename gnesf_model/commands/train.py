@@ -7,14 +7,19 @@ import logging
 from pathlib import Path
 
 from gnesf_model.device import torch_device
-from gnesf_model.training import field_recipe, recipe
+from gnesf_model.training import depth_recipe, field_recipe, recipe
 
 logger = logging.getLogger("gnesf")
 
-RECIPES = {"segmenter": recipe.RECIPES, "field": field_recipe.RECIPES}
+RECIPES = {"segmenter": recipe.RECIPES, "field": field_recipe.RECIPES, "depth": depth_recipe.RECIPES}
+_NAMED = {"segmenter": "segmenter.model", "field": "semantics.field", "depth": "predicted_depth.model"}
+"""Network -> the setting that takes what was trained."""
 _CHANGES = {
     "segmenter": {
         "rooms": (int, "rooms to train on"),
+        "first_room": (int, "rooms of the training seeds left out before these"),
+        "permuted": (float, "share of the rooms with the materials of other classes"),
+        "repaint": (float, "share of the pictures in which every class is painted anew"),
         "views": (int, "pictures of each room"),
         "epochs": (int, "passes over the pictures"),
         "small_epochs": (int, "of these, the first ones at 5/8 of the size"),
@@ -30,6 +35,13 @@ _CHANGES = {
         "learning_rate": (float, "peak of the learning rate"),
         "seed": (int, "of everything random"),
     },
+    "depth": {
+        "rooms": (int, "rooms to train on"),
+        "views": (int, "keyframes of each room"),
+        "epochs": (int, "passes over the rooms"),
+        "learning_rate": (float, "peak of the learning rate"),
+        "seed": (int, "of everything random"),
+    },
 }
 
 
@@ -38,8 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     networks = parser.add_subparsers(dest="network", required=True, metavar="NETWORK")
     segmenter = networks.add_parser("segmenter", help="the small segmenter of the demonstration")
     field = networks.add_parser("field", help="the neural semantic field: how much each view's vote counts")
+    depth = networks.add_parser("depth", help="depth from colour alone, for geometry: rgb")
     segmenter.add_argument("--start", type=Path, metavar="DIR", help="begin with the weights of this network")
-    for network, sub in (("segmenter", segmenter), ("field", field)):
+    for network, sub in (("segmenter", segmenter), ("field", field), ("depth", depth)):
         sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, logs, the network")
         sub.add_argument("--rendered", type=Path, metavar="DIR", help="the rendered rooms (default OUT/rendered)")
         sub.add_argument("--recipe", choices=tuple(RECIPES[network]), help="default: what the device calls for")
@@ -64,8 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
         from gnesf_model.training.segmenter import train_segmenter as train
 
         more["start"] = arguments.start
-    else:
+    elif network == "field":
         from gnesf_model.training.field import train_field as train
+    else:
+        from gnesf_model.training.depth import train_depth as train
     found = train(
         chosen,
         arguments.out,
@@ -76,6 +91,5 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         **more,
     )
-    named = "segmenter.model" if network == "segmenter" else "semantics.field"
-    logger.info("wrote %s: name it as %s; logs: tensorboard --logdir %s", found, named, arguments.out)
+    logger.info("wrote %s: name it as %s; logs: tensorboard --logdir %s", found, _NAMED[network], arguments.out)
     return 0

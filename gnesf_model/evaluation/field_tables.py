@@ -204,14 +204,7 @@ def _map(
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
 ) -> _Mapped:
     """All frames but the held-out ones through a mapper that votes in every way; `each` gets what was mapped."""
-    device = next(trained.parameters()).device
-    votes = VotesSideBySide(
-        trained,
-        len(segmenter.labels),
-        max_votes=config.semantics.max_votes,
-        image_side_px=config.semantics.field_side_px,
-        device=device,
-    )
+    votes = votes_of(trained, segmenter, config)
     mapper = SemanticMapper(config, segmenter, votes)
     to_map = GroundTruth(source.label_space, mapper.labels)
     truth = PointCollector(mapper.grid.voxel_size_m)
@@ -228,6 +221,17 @@ def _map(
             continue
         each(number, frame, update.segmentation)
     return _Mapped(MethodLabels(mapper, votes, methods_of(trained)), mapper, truth, unseen)
+
+
+def votes_of(trained: NeuralSemanticField, segmenter: Segmenter, config: Config) -> VotesSideBySide:
+    """Tables of votes for all methods, empty."""
+    return VotesSideBySide(
+        trained,
+        len(segmenter.labels),
+        max_votes=config.semantics.max_votes,
+        image_side_px=config.semantics.field_side_px,
+        device=next(trained.parameters()).device,
+    )
 
 
 def _score_surface(

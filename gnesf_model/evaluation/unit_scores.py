@@ -108,6 +108,11 @@ class UnitScores:
         return {"miou": value, "interval": [low, high], "shown": low > 0 or high < 0}
 
 
+def bootstrap_interval(values: np.ndarray) -> list[float]:
+    """95 % interval of the mean of values (U,), one per unit."""
+    return _interval([values[rows].mean() for rows in _resamples(len(values))])
+
+
 def _resamples(count: int) -> Iterator[np.ndarray]:
     rng = np.random.Generator(np.random.PCG64(0))
     return (rng.integers(count, size=count) for _ in range(RESAMPLES))

@@ -12,8 +12,8 @@ class FieldRecipe:
     """How the votes are trained.
 
     Attributes:
-        rooms, views: sequences to train on, of the second half of the training seeds: the first is the segmenter's, and
-            what it has learned by heart says nothing of its errors.
+        rooms, views: sequences to train on, of the third quarter of the training seeds: the first half is the
+            segmenter's, and what it has learned by heart says nothing of its errors.
         validation_rooms: of the validation seeds.
         epochs: passes over the rooms.
         rooms_per_step: how many rooms give the gradient of a step, on each device.

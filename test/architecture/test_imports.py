@@ -55,7 +55,7 @@ ALLOWED = {
     "visualization": "frame geometry labels mapper segment volume voxels",
     "report": "config evaluation frame geometry labels mapper up visualization",
     "recording": "config data frame labels mapper occupancy segment visualization",
-    "training": "data device field frame labels resources segment",
+    "training": "data device field frame geometry labels resources segment",
     "commands": "gnesf_model build config data device evaluation export field frame geometry labels map_file mapper "
     "recording report segment training visualization",
     "cli": "",

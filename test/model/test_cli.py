@@ -200,11 +200,6 @@ def test_one_frame_is_a_map(copy, tmp_path):
     assert found["scores"]["3d"]["pixel_accuracy"] == found["scores"]["3d"]["coverage"] == 0
 
 
-def test_geometry_from_rgb_is_not_there_yet(recording, tmp_path, caplog):
-    text = map_refused(caplog, recording, tmp_path, "--geometry", "rgb")
-    assert "geometry is 'rgb'" in text and "use geometry: depth" in text
-
-
 def test_sources_that_cannot_be_opened(tmp_path, caplog):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("no recording")

@@ -281,11 +281,6 @@ def test_a_pose_from_another_planet_is_dropped(frames):
     assert mapper.grid.count == 0
 
 
-def test_geometry_from_rgb_is_a_clear_error_until_the_field_exists(frames):
-    with pytest.raises(ValueError, match="geometry: depth"):
-        SemanticMapper(Config(geometry="rgb"), Oracle(frames))
-
-
 def test_probabilities_are_sampled_where_the_pixel_is():
     """A network that reports the column of each pixel must find it again at the voxels' pixels."""
 

@@ -165,7 +165,10 @@ class RoomSource:
             IndexError: no such frame.
         """
         index = range(len(self))[index]
-        images = self.images(index)
+        return self.frame(index, self.images(index))
+
+    def frame(self, index: int, images: Images) -> Frame:
+        """Frame number `index` as its sensors record `images`, which are those of `images(index)`."""
         exact = images.depth.cpu().numpy()
         rgb = images.rgb.cpu().numpy()
         depth = self._depth(index, images, exact)

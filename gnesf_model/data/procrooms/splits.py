@@ -9,8 +9,8 @@ SPLITS = {
 }
 """Name -> seeds. Test rooms also have furniture of shapes that no other room has; see `Style.held_out_variant`."""
 
-SEGMENTER_SEEDS, FIELD_SEEDS = range(500_000), range(500_000, 1_000_000)
-"""Halves of the training seeds. What learns how far to trust the segmenter must not learn it on rooms that the
+SEGMENTER_SEEDS, FIELD_SEEDS, DEPTH_SEEDS = range(500_000), range(500_000, 750_000), range(750_000, 1_000_000)
+"""Parts of the training seeds. What learns how far to trust the segmenter must not learn it on rooms that the
 segmenter knows by heart."""
 
 

@@ -1,0 +1,150 @@
+"""Surfaces from colour alone on procedural rooms: how good they are, and what votes on them are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation.field_tables import FRAMES, HELD_OUT, RAY_STRIDE, STRIDE_TICKS, TRUE_IMAGE, votes_of
+from gnesf_model.evaluation.geometry_scores import GeometryScores
+from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
+from gnesf_model.evaluation.unit_scores import UnitScores
+from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE, MethodLabels, methods_of
+from gnesf_model.field.model import NeuralSemanticField
+from gnesf_model.field.view_depth import ViewDepth
+from gnesf_model.frame import Frame, FrameDropped
+from gnesf_model.mapper import SemanticMapper
+from gnesf_model.segment.pixels import pixel_labels
+from gnesf_model.segment.segmenter import Segmentation, Segmenter
+
+RGB, MEASURED = "rgb", "depth"
+"""Where a surface comes from, as `Config.geometry` says it."""
+TRUTH_M = 0.02
+"""Spacing of the true points that should be found."""
+
+
+@dataclass
+class RgbTables:
+    """Scores of the rooms so far.
+
+    Attributes:
+        geometry: of the surface, by where it comes from.
+        surface: table 2, labels of the true points by the nearest point of the surface from colour.
+        novel: table 1, labels of new views rendered from that surface.
+    """
+
+    geometry: dict[str, GeometryScores]
+    surface: UnitScores
+    novel: UnitScores
+
+    def to_json(self) -> dict[str, Any]:
+        """``geometry``, ``table1_rgb`` and ``table2_rgb``: method -> scores; differences as in the other tables."""
+        return {
+            "geometry": {name: scores.to_json() for name, scores in self.geometry.items()},
+            "table1_rgb": self.novel.to_json(TRUE_IMAGE),
+            "table2_rgb": self.surface.to_json(AVERAGED),
+        }
+
+
+def rgb_tables(
+    segmenter: Segmenter,
+    trained: NeuralSemanticField,
+    view_depth: Callable[[], ViewDepth],
+    seeds: Sequence[int],
+    *,
+    config: Config,
+    size: tuple[int, int] = (320, 240),
+    full: bool = False,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> RgbTables:
+    """Map each room from colour alone, and beside it from a sensor's depth, and compare both with the room itself.
+
+    Labels are compared as Atlas does it: a true point takes the label of the nearest point of the surface, however far.
+
+    Args:
+        segmenter: in ScanNet's 20 classes.
+        trained: the field.
+        view_depth: makes what predicts depth.
+        seeds: of the rooms.
+        config: of the mapper.
+        size: of the images.
+        full: compare new views at every pixel.
+        progress: wraps the seeds, e.g. ``tqdm``.
+    """
+    tables = RgbTables(
+        {RGB: GeometryScores(), MEASURED: GeometryScores()}, UnitScores(segmenter.labels), UnitScores(segmenter.labels)
+    )
+    for seed in progress(seeds):
+        said = _Said(segmenter)
+        votes = votes_of(trained, segmenter, config)
+        mappers = {
+            RGB: SemanticMapper(replace(config, geometry=RGB), said, votes, view_depth=view_depth()),
+            MEASURED: SemanticMapper(replace(config, geometry=MEASURED), said),
+        }
+        source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS)
+        truth, unseen = _map_both(source, mappers, said)
+        xyz, wanted = truth.points()
+        for name, mapper in mappers.items():
+            found = mapper.surface().points
+            error = source.scene.sdf(torch.from_numpy(found).double()).abs().numpy()
+            tables.geometry[name].add(error, found, xyz)
+        labels = MethodLabels(mappers[RGB], votes, methods_of(trained))
+        surface, by_method = labels.surface()
+        for method, found in by_method.items():
+            tables.surface.add(seed, method, wanted, nearest_labels(xyz, surface, found, np.inf))
+        _score_new_views(tables.novel, seed, unseen, labels, segmenter, 1 if full else RAY_STRIDE)
+    return tables
+
+
+class _Said:
+    """A segmenter that looks at each frame once, whichever mappers ask."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.labels, self._segmenter = segmenter.labels, segmenter
+        self._last: tuple[int | None, Segmentation] | None = None
+
+    def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
+        if self._last is None or self._last[0] != stamp_ns:
+            self._last = stamp_ns, self._segmenter(rgb, stamp_ns)
+        return self._last[1]
+
+
+def _map_both(
+    source: RoomSource, mappers: dict[str, SemanticMapper], said: _Said
+) -> tuple[PointCollector, list[Frame]]:
+    """The true points that the mapped frames show within the map's range, and the frames that were held out."""
+    truth, unseen = PointCollector(TRUTH_M), []
+    for number in range(len(source)):
+        images = source.images(number)
+        frame = source.frame(number, images)
+        if number % HELD_OUT == HELD_OUT // 2:
+            unseen.append(frame)
+            continue
+        for mapper in mappers.values():
+            try:
+                mapper.integrate(frame)
+            except FrameDropped:
+                continue
+        volume = mappers[RGB].config.volume
+        exact = images.depth.cpu().numpy()
+        within = (exact >= volume.min_depth_m) & (exact <= volume.max_depth_m)
+        truth.add(replace(frame, depth=np.where(within, exact, 0).astype(np.float32)))
+    return truth, unseen
+
+
+def _score_new_views(
+    scores: UnitScores, seed: int, unseen: list[Frame], labels: MethodLabels, segmenter: Segmenter, stride: int
+) -> None:
+    every = (slice(stride // 2, None, stride),) * 2
+    for frame in unseen:
+        _, _, found = labels.view(frame.camera, frame.world_T_cam)
+        shown = {f"field ({WHOLE})": found[WHOLE], "averaged in 3D": found[AVERAGED]}
+        shown[TRUE_IMAGE] = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
+        for method, image in shown.items():
+            scores.add(seed, method, frame.labels[every], image[every])

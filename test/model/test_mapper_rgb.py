@@ -1,0 +1,119 @@
+"""The mapper with `geometry: rgb`: keyframes get their depth from the views before them, everything else is as ever."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.field.depth_network import DepthNetwork
+from gnesf_model.field.view_depth import ViewDepth
+from gnesf_model.frame import Frame, FrameDropped
+from gnesf_model.labels import LabelSpace
+from gnesf_model.mapper import SemanticMapper
+from gnesf_model.segment.oracle import OracleSegmenter
+
+SPACE = LabelSpace.load("scannet20")
+RGB = Config(device="cpu", geometry="rgb")
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    return list(RoomSource(1, frames=24, stride=6, width=160, height=120))
+
+
+def oracle(frames) -> OracleSegmenter:
+    return OracleSegmenter({frame.stamp_ns: frame.labels for frame in frames}.__getitem__, SPACE)
+
+
+class ExactDepth(ViewDepth):
+    """Predicts what is true, where it would predict anything."""
+
+    def __init__(self, frames) -> None:
+        super().__init__(DepthNetwork(), side_px=64)
+        self.truth = {frame.stamp_ns: frame.depth for frame in frames}
+        self.asked: list[int] = []
+
+    def add(self, frame: Frame) -> np.ndarray | None:
+        self.asked.append(frame.stamp_ns)
+        return None if super().add(frame) is None else self.truth[frame.stamp_ns]
+
+
+def state(mapper) -> list[torch.Tensor]:
+    grid, votes = mapper.grid, mapper.votes
+    rows = torch.arange(votes.count)
+    voxels = [grid.voxels[name][: grid.count] for name in ("tsdf", "weight", "row")]
+    return [grid.coords[: grid.count], *voxels, votes.distribution(rows), votes.total(rows)]
+
+
+def without_depth(frame: Frame) -> Frame:
+    return replace(frame, depth=None)
+
+
+def test_predicted_depth_is_mapped_as_measured_depth_is(frames):
+    sensor = ExactDepth(frames)
+    mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
+    updates = [mapper.integrate(without_depth(frame)) for frame in frames]
+    voted = [frame for frame, update in zip(frames, updates) if update.keyframe is not None]
+    assert 4 < len(voted) < len(frames) - 1 and mapper.frames == len(frames)
+    assert len(sensor.asked) == mapper.keyframes.count == len(voted) + 1, "the first one has nothing before it"
+    expected = SemanticMapper(Config.from_flat({"device": "cpu", "keyframes.min_translation_m": 0.0}), oracle(frames))
+    for frame in voted:
+        expected.integrate(frame)
+    for found, wanted in zip(state(mapper), state(expected), strict=True):
+        assert torch.equal(found, wanted)
+    assert all(len(u.blocks) == 0 for u in updates if u.keyframe is None)
+    assert all("predict_depth" in u.stages for u in updates if u.keyframe is not None)
+
+
+def test_measured_depth_is_not_looked_at(frames):
+    maps = []
+    for shown in (frames, [replace(f, depth=np.full_like(f.depth, 1.5)) for f in frames]):
+        mapper = SemanticMapper(RGB, oracle(frames), view_depth=ExactDepth(frames))
+        for frame in shown:
+            mapper.integrate(frame)
+        maps.append(state(mapper))
+    assert all(torch.equal(a, b) for a, b in zip(*maps))
+
+
+def test_a_standing_camera_maps_nothing_and_is_not_asked_again(frames):
+    sensor = ExactDepth(frames)
+    mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
+    for _ in range(3):
+        update = mapper.integrate(frames[0])
+        assert update.keyframe is None and len(update.blocks) == 0
+    assert len(sensor.asked) == 1 and mapper.frames == 3 and mapper.grid.count == 0
+
+
+def test_depth_out_of_range_is_not_predicted_at_every_frame(frames):
+    """The keyframe is one, although it shows nothing that can be mapped."""
+    sensor = ExactDepth(frames)
+    sensor.truth = {stamp: np.full_like(depth, 50) for stamp, depth in sensor.truth.items()}
+    mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
+    for frame in frames:
+        assert mapper.integrate(frame).keyframe is None
+    assert len(sensor.asked) == mapper.keyframes.count < len(frames) and mapper.grid.count == 0
+
+
+def test_views_are_forgotten_with_the_map(frames):
+    sensor = ExactDepth(frames)
+    mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
+    moved = [f for f in frames if mapper.integrate(f).keyframe is not None]
+    other = SemanticMapper(RGB, oracle(frames), view_depth=ExactDepth(frames))
+    other.replace(mapper.contents())
+    mapper.reset()
+    for first in (mapper, other):
+        assert first.integrate(moved[2]).keyframe is None, "as the first one"
+        assert first.integrate(moved[3]).keyframe is not None
+    assert other.grid.count > mapper.grid.count > 0
+
+
+def test_geometry_and_network_go_together(frames):
+    with pytest.raises(ValueError, match="geometry is 'rgb', which this mapper was not made for"):
+        SemanticMapper(RGB, oracle(frames))
+    with pytest.raises(ValueError, match="geometry is 'depth'"):
+        SemanticMapper(Config(device="cpu"), oracle(frames), view_depth=ExactDepth(frames))
+    with pytest.raises(FrameDropped, match="geometry: depth needs one"):
+        SemanticMapper(Config(device="cpu"), oracle(frames)).integrate(without_depth(frames[0]))
