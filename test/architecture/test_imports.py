@@ -190,9 +190,8 @@ def test_only_training_needs_the_libraries_of_training():
         if part(module) != "commands":
             continue
         top = {i for i, top in imports(module) if top and i.startswith("gnesf_model.training")}
-        assert top <= {"gnesf_model.training.recipe", "gnesf_model.training.field_recipe"}, (
-            f"{module} imports {sorted(top)} at its top: `gnesf` needs no lightning"
-        )
+        recipes = {f"gnesf_model.training.{name}" for name in ("recipe", "field_recipe", "depth_recipe")}
+        assert top <= recipes, f"{module} imports {sorted(top)} at its top: `gnesf` needs no lightning"
 
 
 def test_the_command_line_loads_nothing_before_a_command_is_chosen():
