@@ -155,8 +155,8 @@ class SemanticMapper:
             )
         if (config.geometry == "rgb") != (view_depth is not None):
             raise ValueError(
-                f"geometry is {config.geometry!r}, which this mapper was not made for: `gnesf map`, "
-                "`gnesf eval recording` and the node predict depth from colour, other commands take geometry: depth"
+                f"geometry is {config.geometry!r}, which this mapper was not made for: rgb takes a view_depth "
+                "(gnesf_model.build makes both), depth takes none"
             )
         self.config = config
         self.segmenter = segmenter

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gnesf_model import __version__
-from gnesf_model.build import build_field, build_mapper
+from gnesf_model.build import build_field, build_mapper, build_view_depth
 from gnesf_model.commands.eval_voting import table
 from gnesf_model.commands.recording import add_config_arguments, config_of, progress
 from gnesf_model.data.replica import ReplicaRendering, find_renderings
@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         segmenter,
         trained,
         config=config,
+        view_depth=lambda: build_view_depth(config),
         progress=lambda scene: progress(len(scene.source), scene.source.name),
     )
     unmapped = [name for name, recording in found["recordings"].items() if not recording["keyframes"]]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from gnesf_model import __version__
-from gnesf_model.build import build_field
+from gnesf_model.build import build_field, build_view_depth
 from gnesf_model.commands.recording import OpenRecording, add_recording_arguments, progress
 from gnesf_model.evaluation.field_tables import recording_table
 from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE
@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         opened.mapper.segmenter,
         build_field(opened.config),
         config=opened.config,
+        view_depth=lambda: build_view_depth(opened.config),
         points=opened.points,
         progress=progress(len(opened.source), "comparing"),
         leave_out=arguments.leave_out,

@@ -10,7 +10,7 @@ import numpy as np
 
 from gnesf_model.config import Config
 from gnesf_model.data.source import FrameSource
-from gnesf_model.evaluation.field_tables import score_recording
+from gnesf_model.evaluation.field_tables import ViewDepthMaker, score_recording
 from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.evaluation.voting_methods import AVERAGED
 from gnesf_model.field.model import NeuralSemanticField
@@ -39,9 +39,13 @@ def dataset_table(
     trained: NeuralSemanticField,
     *,
     config: Config,
+    view_depth: ViewDepthMaker = lambda: None,
     progress: Callable[[LabelledScene], Callable[[Iterable[Frame]], Iterable[Frame]]] = lambda scene: iter,
 ) -> dict[str, Any]:
-    """Table 2 of the paper with measured geometry, rooms as units.
+    """Table 2 of the paper, with measured geometry or with that of colour alone, rooms as units.
+
+    Args:
+        view_depth: as ``config.geometry`` demands it; asked once for every scene.
 
     Returns:
         `table2` (surfaces in 3D) and `images` (labelled frames; not new views: the map has seen them), method -> scores
@@ -55,6 +59,7 @@ def dataset_table(
             segmenter,
             trained,
             config=config,
+            view_depth=view_depth,
             surface=surface,
             images=images,
             cubes=lambda xyz, room=scene.room: np.full(len(xyz), room),

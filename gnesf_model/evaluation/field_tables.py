@@ -19,6 +19,7 @@ from gnesf_model.evaluation.novel_views import VARIANTS, observed, variant_label
 from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE, MethodLabels, VotesSideBySide, methods_of
 from gnesf_model.field.model import NeuralSemanticField
+from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.geometry import pixel_rays
 from gnesf_model.labels import UNKNOWN
@@ -32,6 +33,8 @@ RAY_STRIDE = 4
 """New views are compared at every fourth row and column."""
 CUBE_M, SPAN_FRAMES = 0.5, 10
 """One recording is resampled in cubes of space and spans of time: neighbouring points and frames err together."""
+ViewDepthMaker = Callable[[], ViewDepth | None]
+"""Makes what predicts depth for one recording with ``geometry: rgb``; gives None for ``geometry: depth``."""
 
 TRUE_IMAGE, RENDERED_IMAGE = "segmenter on the true image", "segmenter on the rendered image"
 
@@ -115,6 +118,7 @@ def recording_table(
     trained: NeuralSemanticField,
     *,
     config: Config,
+    view_depth: ViewDepthMaker = lambda: None,
     points: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
     leave_out: Sequence[str] = (),
@@ -123,6 +127,7 @@ def recording_table(
     """How the methods do on one labelled recording: `2d` (its images) and `3d` (its surface), method -> scores.
 
     Args:
+        view_depth: as ``config.geometry`` demands it.
         points: ground truth points (N, 3) and labels (N,) for 3D instead of the labelled pixels.
         leave_out: classes that the means are also given without.
         picture: called with every labelled frame and what each method says of it, (H, W) uint8 by name.
@@ -133,6 +138,7 @@ def recording_table(
         segmenter,
         trained,
         config=config,
+        view_depth=view_depth,
         surface=surface,
         images=images,
         points=points,
@@ -161,6 +167,7 @@ def score_recording(
     images: UnitScores,
     cubes: Callable[[np.ndarray], np.ndarray],
     span: Callable[[int], object],
+    view_depth: ViewDepthMaker = lambda: None,
     points: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
     picture: Callable[[int, Frame, dict[str, np.ndarray]], None] = lambda number, frame, labels: None,
@@ -169,7 +176,7 @@ def score_recording(
 
     Args:
         cubes: points (N, 3) -> the unit (N,) of each; span: the number of a frame -> its unit.
-        points, picture: as `recording_table`.
+        view_depth, points, picture: as `recording_table`.
     """
     mapped_frames: set[int] = set()
 
@@ -179,7 +186,7 @@ def score_recording(
             found = pixel_labels(said, *frame.labels.shape)
             images.add(span(number), "per frame", *(a[::PIXEL_STRIDE, ::PIXEL_STRIDE] for a in (frame.labels, found)))
 
-    mapped = _map(source, segmenter, trained, config, alone, progress=progress)
+    mapped = _map(source, segmenter, trained, config, alone, progress=progress, view_depth=view_depth())
     xyz, truth = points if points is not None else mapped.truth.points()
     _score_surface(mapped, surface, xyz, truth, cubes(xyz))
     for number, frame in enumerate(map(GroundTruth(source.label_space, segmenter.labels), progress(source))):
@@ -202,10 +209,11 @@ def _map(
     each: Callable[[int, Frame, Segmentation], None],
     held_out: int = 0,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
+    view_depth: ViewDepth | None = None,
 ) -> _Mapped:
     """All frames but the held-out ones through a mapper that votes in every way; `each` gets what was mapped."""
     votes = votes_of(trained, segmenter, config)
-    mapper = SemanticMapper(config, segmenter, votes)
+    mapper = SemanticMapper(config, segmenter, votes, view_depth=view_depth)
     to_map = GroundTruth(source.label_space, mapper.labels)
     truth = PointCollector(mapper.grid.voxel_size_m)
     unseen = []
@@ -238,7 +246,9 @@ def _score_surface(
     mapped: _Mapped, scores: UnitScores, points: np.ndarray, truth: np.ndarray, units: np.ndarray
 ) -> None:
     surface, labels = mapped.labels.surface()
-    reach = REACH_VOX * mapped.mapper.grid.voxel_size_m
+    # A surface from colour lies where it can; as Atlas does it, the nearest point of it answers, however far.
+    measured = mapped.mapper.config.geometry == "depth"
+    reach = REACH_VOX * mapped.mapper.grid.voxel_size_m if measured else np.inf
     for method, found in labels.items():
         scores.add_split(units, method, truth, nearest_labels(points, surface, found, reach))
 

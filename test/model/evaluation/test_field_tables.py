@@ -13,9 +13,11 @@ from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.field_tables import recording_table
 from gnesf_model.evaluation.novel_views import NO_VISIBILITY, VARIANTS
 from gnesf_model.evaluation.voting_methods import AVERAGED, VOTED, WHOLE, MethodLabels, VotesSideBySide, methods_of
+from gnesf_model.field.depth_network import DepthNetwork
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
 from gnesf_model.field.online import LearnedFusion
-from gnesf_model.field.weights import save_field
+from gnesf_model.field.view_depth import ViewDepth
+from gnesf_model.field.weights import save_depth, save_field
 from gnesf_model.frame import FrameDropped
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment import build_segmenter
@@ -87,7 +89,9 @@ def test_a_recording_is_judged_in_images_and_in_space(field, segmenter):
 def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
     save_field(field, tmp_path / "field.safetensors")
     path = tmp_path / "scores.json"
+    save_depth(DepthNetwork(), tmp_path / "depth.safetensors")
     arguments = ["eval", "rooms", "--seeds", "2000000:2000001", "--views", "1", "--size", "128", "96"]
+    arguments += ["--depth-network", str(tmp_path / "depth.safetensors")]
     assert main([*arguments, "--field", str(tmp_path / "field.safetensors"), "--json", str(path)]) == 0
     found = json.loads(path.read_text())
     assert {"segmenter", "table1", "table2", "table3", "table4"} <= set(found)
@@ -98,6 +102,35 @@ def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
         assert f"| {table} |" in said
         assert all(0 <= s["miou"] <= s["macc"] + 1 and s["n"] == 1 for s in found[table].values())
     assert 5 < found["rendered_image_psnr_db"] < 60
+    assert set(found["geometry"]) == {"rgb", "depth"} and "| geometry | accuracy |" in said
+    measured = found["geometry"]["depth"]
+    assert measured["fscore"] > 0.8 and measured["accuracy"] < 0.03 and measured["n"] == 1
+    assert set(found["table2_rgb"]) == set(methods_of(field))
+    assert {f"field ({WHOLE})", "averaged in 3D", "segmenter on the true image"} == set(found["table1_rgb"])
+    assert all(s["n"] == 1 for name in ("table1_rgb", "table2_rgb") for s in found[name].values())
+
+
+class Farsighted(ViewDepth):
+    """Predicts all a fifth too far, which is beyond the reach of a measured surface."""
+
+    def add(self, frame):
+        return None if super().add(frame) is None else frame.depth * np.float32(1.2)
+
+
+def test_a_recording_is_judged_with_geometry_from_colour(field, segmenter):
+    """The surface is another than the measured one; the nearest point of it answers, however far it is."""
+    made = []
+
+    def view_depth():
+        made.append(Farsighted(DepthNetwork(), side_px=96))
+        return made[-1]
+
+    rgb = replace(CONFIG, geometry="rgb", volume=replace(CONFIG.volume, min_weight=0.5))
+    found = recording_table(recording(), segmenter, field, config=rgb, view_depth=view_depth)
+    assert len(made) == 1 and set(methods_of(field)) == set(found["3d"])
+    assert found["3d"]["majority"]["coverage"] > 0.9
+    with pytest.raises(ValueError, match="geometry is 'rgb', which this mapper was not made for"):
+        recording_table(recording(), segmenter, field, config=rgb)
 
 
 def test_frames_that_cannot_be_mapped_are_left_out(field, segmenter):
