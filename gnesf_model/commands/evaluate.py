@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,12 @@ from gnesf_model.evaluation.field_tables import room_tables
 from gnesf_model.evaluation.rgb_tables import rgb_tables
 from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores, room_scores
 from gnesf_model.evaluation.unit_scores import UnitScores
+from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment import Segmenter, build_segmenter
+
+PARTS = (SEGMENTER, "votes", "rgb")
+"""Of `gnesf eval rooms`: the segmenter alone, the paper's tables with measured geometry, and geometry from colour."""
 
 logger = logging.getLogger("gnesf")
 
@@ -53,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for data_set, text in eval_dataset.DATA_SETS.items():
         eval_dataset.add_arguments(kinds.add_parser(data_set, help=text), data_set)
     rooms.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)} (default all)"
+    )
+    rooms.add_argument(
         "--tables",
         type=int,
         default=20,
@@ -64,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--depth-network",
         default="bundled",
         metavar="FILE",
-        help="weights that predict depth; none: without geometry: rgb",
+        help="weights that predict depth, for the part rgb",
     )
     rooms.add_argument("--field", default="bundled", metavar="FILE", help="weights of the neural field")
     for sub in (rooms, photos):
@@ -88,11 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
     segmenter = build_segmenter(
         arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
     )
-    scores = _rooms(arguments, segmenter) if arguments.kind == "rooms" else _photographs(arguments, segmenter)
-    found = {"segmenter": scores.scores(SEGMENTER)}
-    _report(found["segmenter"], "rooms" if arguments.kind == "rooms" else "pictures")
-    if arguments.kind == "rooms" and arguments.tables:
-        found |= _tables(arguments, segmenter)
+    if arguments.kind == "rooms":
+        found = _rooms(arguments, segmenter)
+    else:
+        found = {SEGMENTER: _photographs(arguments, segmenter).scores(SEGMENTER)}
+        _report(found[SEGMENTER], "pictures")
     if arguments.json:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k != "run"}
         text = json.dumps({**found, "settings": settings, "version": __version__}, indent=2)
@@ -101,56 +109,50 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> UnitScores:
+def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
+    """The parts asked for, printed on the way."""
     if min(arguments.views, *arguments.size) < 1:
         raise ValueError(f"--views {arguments.views}, --size {arguments.size}: expected numbers of at least 1")
-    seeds = seed_range(arguments.seeds)
+    seeds, size = seed_range(arguments.seeds), tuple(arguments.size)
     seen = {split_of(seeds[0]), split_of(seeds[-1])} & {"train", "validation"}
     if seen:
         logger.warning(
             "seeds %s are of the split %s: networks may have trained on them", arguments.seeds, " and ".join(seen)
         )
-    return room_scores(
-        segmenter,
-        seeds,
-        views=arguments.views,
-        size=tuple(arguments.size),
-        looks=arguments.looks,
-        progress=lambda rooms: tqdm(rooms, desc="scoring", unit="room"),
-    )
-
-
-def _tables(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
-    """Tables 1 to 4 of the paper, printed on the way."""
+    found: dict[str, Any] = {}
+    if SEGMENTER in arguments.parts:
+        looks, progress = arguments.looks, _progress("scoring")
+        scores = room_scores(segmenter, seeds, views=arguments.views, size=size, looks=looks, progress=progress)
+        found[SEGMENTER] = scores.scores(SEGMENTER)
+        _report(found[SEGMENTER], "rooms")
+    seeds = seeds[: arguments.tables]
+    if not seeds or {"votes", "rgb"}.isdisjoint(arguments.parts):
+        return found
     settings = {"device": arguments.device, "semantics.field": arguments.field}
     config = Config.from_flat({**settings, "predicted_depth.model": arguments.depth_network})
-    tables = room_tables(
-        segmenter,
-        build_field(config),
-        seed_range(arguments.seeds)[: arguments.tables],
-        config=config,
-        size=tuple(arguments.size),
-        full=arguments.full,
-        progress=lambda rooms: tqdm(rooms, desc="tables", unit="room"),
-    ).to_json()
-    for name in ("table1", "table2", "table3", "table4"):
-        print(eval_voting.table(name, tables[name]))
-    if arguments.depth_network == "none":
-        return tables
-    rgb = rgb_tables(
-        segmenter,
-        build_field(config),
-        lambda: build_view_depth(replace(config, geometry="rgb")),
-        seed_range(arguments.seeds)[: arguments.tables],
-        config=config,
-        size=tuple(arguments.size),
-        full=arguments.full,
-        progress=lambda rooms: tqdm(rooms, desc="geometry: rgb", unit="room"),
-    ).to_json()
-    print(_geometry_table(rgb["geometry"]))
-    for name in ("table1_rgb", "table2_rgb"):
-        print(eval_voting.table(name, rgb[name]))
-    return {**tables, **rgb}
+    trained, options = build_field(config), {"config": config, "size": size, "full": arguments.full}
+    if "votes" in arguments.parts:
+        tables = room_tables(segmenter, trained, seeds, progress=_progress("tables"), **options).to_json()
+        for name in ("table1", "table2", "table3", "table4"):
+            print(eval_voting.table(name, tables[name]))
+        found |= tables
+    if "rgb" in arguments.parts:
+
+        def view_depth() -> ViewDepth:
+            return build_view_depth(replace(config, geometry="rgb"))
+
+        rgb = rgb_tables(
+            segmenter, trained, view_depth, seeds, progress=_progress("geometry: rgb"), **options
+        ).to_json()
+        print(_geometry_table(rgb["geometry"]))
+        for name in ("table1_rgb", "table2_rgb"):
+            print(eval_voting.table(name, rgb[name]))
+        found |= rgb
+    return found
+
+
+def _progress(text: str) -> Callable[[Iterable[int]], Iterable[int]]:
+    return lambda rooms: tqdm(rooms, desc=text, unit="room")
 
 
 def _geometry_table(scores: dict[str, Any]) -> str:

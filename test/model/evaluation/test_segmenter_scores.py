@@ -122,7 +122,8 @@ def test_photographs_are_reported_without_an_interval(tmp_path: Path, capsys: py
 def test_only_seeds_that_networks_may_have_seen_are_warned_of(
     seeds: str, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert main(["eval", "rooms", "--seeds", seeds, "--views", "1", "--size", "64", "48", "--device", "cpu"]) == 0
+    options = ["--views", "1", "--size", "64", "48", "--device", "cpu", "--parts", "segmenter"]
+    assert main(["eval", "rooms", "--seeds", seeds, *options]) == 0
     assert ("networks may have trained on them" in caplog.text) == warned
 
 
@@ -134,11 +135,11 @@ def test_seeds_that_are_no_range(text: str) -> None:
 
 def test_the_command_stores_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "scores" / "rooms.json"
-    command = "eval rooms --seeds 2000000:2000001 --views 1 --size 64 48 --device cpu --json"
+    command = "eval rooms --seeds 2000000:2000001 --views 1 --size 64 48 --device cpu --parts segmenter --json"
     assert main([*command.split(), str(path)]) == 0
     stored = json.loads(path.read_text())
     assert {"miou", "macc", "n", "per_class"} <= set(stored["segmenter"])
-    assert stored["settings"]["segmenter"] == "bundled"
+    assert stored["settings"]["segmenter"] == "bundled" and "table1" not in stored
     said = capsys.readouterr().out
     assert f"mIoU {stored['segmenter']['miou']:.3f}, mAcc" in said, "one room has no interval"
     assert "nan" not in said
