@@ -46,6 +46,7 @@ class MapUpdate:
 
     Attributes:
         stamp_ns: of the frame.
+        frame: the frame; with predicted depth where that was mapped.
         segmentation: of its image.
         keyframe: set when the frame became one, and voted.
         blocks: (N,) int64 rows of the voxel blocks in which it may have changed something.
@@ -53,6 +54,7 @@ class MapUpdate:
     """
 
     stamp_ns: int
+    frame: Frame
     segmentation: Segmentation
     keyframe: Keyframe | None
     blocks: torch.Tensor
@@ -285,10 +287,9 @@ class SemanticMapper:
         with self._timer("segment"):
             segmentation = self._segment(frame)
         try:
-            if self._view_depth is not None:
-                frame = self._with_predicted_depth(frame)
+            mapped = frame if self._view_depth is None else self._with_predicted_depth(frame)
             with single_thread():
-                slots, keyframe = self._integrate(frame, segmentation)
+                slots, keyframe = self._integrate(mapped, segmentation)
         except FrameDropped as drop:
             drop.segmentation = segmentation
             raise
@@ -302,7 +303,10 @@ class SemanticMapper:
         finally:
             if self._disk is not None:
                 self._disk.end_frame()
-        return MapUpdate(frame.stamp_ns, segmentation, keyframe, self.classes.changed(slots), self._timer.read())
+        shown = frame if mapped.depth is None else mapped
+        return MapUpdate(
+            frame.stamp_ns, shown, segmentation, keyframe, self.classes.changed(slots), self._timer.read()
+        )
 
     @torch.inference_mode()
     @single_thread()

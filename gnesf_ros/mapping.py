@@ -122,6 +122,7 @@ class Mapping:
             raise
         self._notice_restart(generation)
         self._outputs.changed(update.blocks)
+        frame = update.frame  # with the depth that was predicted for it
         integrated = time.monotonic()
         self._publishers.frame(frame, update.segmentation, frame.frame_id or self._color_frame())
         stages = {

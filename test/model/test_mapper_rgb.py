@@ -117,3 +117,14 @@ def test_geometry_and_network_go_together(frames):
         SemanticMapper(Config(device="cpu"), oracle(frames), view_depth=ExactDepth(frames))
     with pytest.raises(FrameDropped, match="geometry: depth needs one"):
         SemanticMapper(Config(device="cpu"), oracle(frames)).integrate(without_depth(frames[0]))
+
+
+def test_the_update_shows_the_depth_that_was_mapped(frames):
+    sensor = ExactDepth(frames)
+    mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
+    for frame in frames:
+        update = mapper.integrate(without_depth(frame))
+        if update.keyframe is None:
+            assert update.frame.depth is None
+        else:
+            np.testing.assert_array_equal(update.frame.depth, frame.depth)
