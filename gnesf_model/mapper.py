@@ -304,9 +304,7 @@ class SemanticMapper:
             if self._disk is not None:
                 self._disk.end_frame()
         shown = frame if mapped.depth is None else mapped
-        return MapUpdate(
-            frame.stamp_ns, shown, segmentation, keyframe, self.classes.changed(slots), self._timer.read()
-        )
+        return MapUpdate(frame.stamp_ns, shown, segmentation, keyframe, self.classes.changed(slots), self._timer.read())
 
     @torch.inference_mode()
     @single_thread()

@@ -102,3 +102,5 @@ def test_bytes_and_operations_are_counted():
     found = gpu.measure(["--device", "cpu", "--frames", "3", "--room", "--ceiling", "0.01"])
     bare, segmented = found["runs"]["no segmenter"], found["runs"]["bundled"]
     assert 0 < bare["flops"] < segmented["flops"] and 0 < bare["bytes"] < segmented["bytes"]
+    colour = found["runs"]["geometry: rgb, no segmenter"]
+    assert colour["flops"] > 2 * bare["flops"] and colour["p50_ms"] > bare["p50_ms"], "depth is predicted"
