@@ -27,7 +27,7 @@ class DepthRecipe:
     rooms: int = 240
     views: int = 9
     validation_rooms: int = 16
-    epochs: int = 10
+    epochs: int = 12
     rooms_per_step: int = 2
     targets: int = 2
     sources: int = 4
