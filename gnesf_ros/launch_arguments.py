@@ -17,6 +17,11 @@ NODE: dict[str, tuple[str, str]] = {
     ),
     "use_sim_time": ("false", "Take the time from /clock, as a played bag publishes it."),
     "global_frame": ("", "Frame of the map (input.global_frame); empty: as in params_file."),
+    "geometry": (
+        "",
+        "Where surfaces come from (geometry): depth, a depth sensor; rgb, colour alone; empty: as in params_file, "
+        "depth by default.",
+    ),
     "pose_source": (
         "",
         "auto, pose, pose_with_covariance, transform, odom or tf (input.pose_source); empty: as in params_file.",
@@ -30,7 +35,7 @@ NODE: dict[str, tuple[str, str]] = {
     "record": ("", "Folder of a bag to write results into, e.g. results (node.record); empty: as in params_file."),
     "color_topic": ("color/image_raw", "Colour image; with node.image_transport: compressed, its raw name."),
     "camera_info_topic": ("color/camera_info", "Camera info of the colour image."),
-    "depth_topic": ("depth/image_raw", "Depth image, registered to the colour image."),
+    "depth_topic": ("depth/image_raw", "Depth image, registered to the colour image; not needed with geometry: rgb."),
     "pose_topic": ("pose", "PoseStamped of the camera (pose_source: pose)."),
     "pose_with_covariance_topic": (
         "pose_with_covariance",
@@ -76,6 +81,7 @@ ROBOTS: dict[str, tuple[str, str]] = {
 
 PARAMETERS = {
     "global_frame": "input.global_frame",
+    "geometry": "geometry",
     "pose_source": "input.pose_source",
     "segmenter": "segmenter.model",
     "segmenter_revision": "segmenter.revision",

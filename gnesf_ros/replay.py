@@ -81,7 +81,7 @@ def for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) 
     if len(topics.cameras) > 1:
         raise ValueError(f"a replay shows one camera, and input.cameras names {', '.join(topics.cameras)}")
     camera = topics.first
-    if camera.depth is None:
+    if camera.depth is None and config.geometry == "depth":
         raise ValueError("the bag has no depth image, and geometry: depth needs one; input.depth_topic names it")
     model = config.segmenter.model
     if model == "oracle":
@@ -90,7 +90,8 @@ def for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) 
         model = f"oracle:{labels.resolve()}"
     compressed = {"depth": "compressedDepth", "color": "compressed"}
     transports = {
-        kind: compressed[kind] if getattr(camera, kind).msgtype == COMPRESSED else "raw" for kind in compressed
+        kind: compressed[kind] if (topic := getattr(camera, kind)) and topic.msgtype == COMPRESSED else "raw"
+        for kind in compressed
     }
     return dataclasses.replace(
         config,
@@ -101,7 +102,7 @@ def for_bag(config: Config, topics: BagTopics, labels: Path | None, queue: str) 
             config.node,
             autostart=True,
             queue=queue,
-            use_depth=True,
+            use_depth=camera.depth is not None,
             image_transport=transports["color"],
             depth_transport=transports["depth"],
         ),
@@ -205,8 +206,8 @@ def _ros_arguments(config: Config, topics: BagTopics, out: Path) -> list[str]:
     path.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     camera, transport = topics.first, {"color": config.node.image_transport, "depth": config.node.depth_transport}
     color, depth = (f"{kind}/image_raw" + f"/{how}" * (how != "raw") for kind, how in transport.items())
-    inputs = {color: camera.color, "color/camera_info": camera.camera_info, depth: camera.depth}
-    if topics.pose:
-        inputs[topics.pose_source] = topics.pose
+    inputs = {color: camera.color, "color/camera_info": camera.camera_info}
+    inputs |= {depth: camera.depth} if camera.depth else {}
+    inputs |= {topics.pose_source: topics.pose} if topics.pose else {}
     remaps = [f"{name}:={connection.topic}" for name, connection in inputs.items()]
     return ["--params-file", str(path), *(word for remap in remaps for word in ("-r", remap))]

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from gnesf_model.data.pose_jumps import PoseJumps
 from gnesf_model.data.rectify import Rectifier
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.trajectory import CLOCK_JUMP_NS, NotReady
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -39,15 +43,16 @@ class FrameAssembler:
 
     Args:
         config: tolerances, waiting times, frames.
-        depth: ``required`` (a frame without depth is dropped), ``optional`` (it is yielded without), ``none``
-            (depth is not used).
+        depth: ``required`` (a frame without depth is dropped), ``optional`` (it is yielded without, and depth that does
+            not fit is a notice), ``none`` (depth is not used).
         max_waiting_mb: images that wait may take this much; further ones are dropped (``queue_full``).
         source: the camera's name in its frames.
 
     Attributes:
         received: messages by kind: color, depth, camera_info, depth_info, pose, tf, tf_static.
         drops: frames and messages that were dropped, by reason.
-        notices: what is no drop and yet worth a warning, by reason: pose_jumped.
+        notices: what is no drop and yet worth a warning, by reason: pose_jumped; where depth is optional, why it was
+            left out (depth_not_registered, depth_size).
         last_message: by reason, the text of its latest drop or notice.
     """
 
@@ -206,25 +211,41 @@ class FrameAssembler:
         """The frame of a waiting image; raises `NotReady` for what is missing."""
         stamp_ns, frame_id = image.stamp_ns, image.frame_id
         rectifier = self._infos.at(stamp_ns, ended)
-        paired = self._depths.of(stamp_ns, frame_id, rectifier, self._chain.tree, ended)
+        paired = self._or_without(lambda: self._depths.of(stamp_ns, frame_id, rectifier, self._chain.tree, ended))
         # Poses come last, so that nothing is computed for an image that still waits.
         pose = self._chain.at(stamp_ns, frame_id)
         apart = paired is not None and paired.stamp_ns != stamp_ns
         depth_pose = self._chain.at(paired.stamp_ns, frame_id) if apart else None
+        depth = None if paired is None else self._or_without(paired.rectified)
+        apart &= depth is not None
         self._count_jump(stamp_ns, pose)
         return Frame(
             stamp_ns=stamp_ns,
             rgb=rectifier.color(image.rgb),
             camera=rectifier.camera,
             world_T_cam=pose,
-            depth=None if paired is None else paired.rectified(),
+            depth=depth,
             depth_stamp_ns=paired.stamp_ns if apart else None,
-            world_T_depth=depth_pose,
+            world_T_depth=depth_pose if apart else None,
             source=self._source,
             frame_id=frame_id,
             angular_rate_deg_s=self._chain.angular_rate(stamp_ns, frame_id, pose),
             pose_jumps=self._jumps.count,
         )
+
+    def _or_without(self, depth: Callable[[], _T]) -> _T | None:
+        """What `depth` gives; None where depth is optional and this one cannot be used."""
+        try:
+            return depth()
+        except NotReady:
+            raise
+        except FrameDropped as error:
+            if self._depths.use == "required":
+                raise
+            if error.reason != "no_depth":
+                self.notices[error.reason] += 1
+                self.last_message[error.reason] = str(error)
+            return None
 
     def _count_jump(self, stamp_ns: int, pose: np.ndarray) -> None:
         if not self._jumps.jumped(stamp_ns, pose):

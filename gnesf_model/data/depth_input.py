@@ -34,7 +34,8 @@ class DepthInput:
 
     Args:
         config: tolerance, and whether depth is known to be registered.
-        use: ``required`` (no depth, no frame), ``optional`` (a frame without) or ``none``.
+        use: ``required`` (no depth, no frame), ``optional`` (a frame without; depth is waited for only while there is a
+            stream of it) or ``none``.
     """
 
     def __init__(self, config: InputConfig, use: DepthUse) -> None:
@@ -42,6 +43,8 @@ class DepthInput:
         self._buffer = DepthBuffer(round(config.sync_tolerance_s * 1e9))
         self._infos = CameraInfos()
         self._trusted = config.depth_registered == "always"
+        self._patience_ns = round(config.pose_wait_s * 1e9)
+        self._newest_ns: int | None = None
 
     @property
     def nbytes(self) -> int:
@@ -50,6 +53,7 @@ class DepthInput:
 
     def add(self, image: DepthImage) -> None:
         """Remember an image; raises `FrameDropped` (``duplicate_stamp``)."""
+        self._newest_ns = image.stamp_ns if self._newest_ns is None else max(self._newest_ns, image.stamp_ns)
         self._buffer.add(image)
 
     def add_info(self, stamp_ns: int, rectifier: Rectifier) -> None:
@@ -65,11 +69,12 @@ class DepthInput:
         """Time stepped back: forget the images; the latest info stays true."""
         self._buffer.reset()
         self._infos.reset()
+        self._newest_ns = None
 
     def of(
         self, stamp_ns: int, frame_id: str, color: Rectifier, tree: TransformTree, ended: bool
     ) -> PairedDepth | None:
-        """Depth of a colour image; None where it is not used, or optional and not there.
+        """Depth of a colour image; None where it is not used, or optional and nothing to wait for.
 
         Args:
             stamp_ns, frame_id: of the colour image.
@@ -80,16 +85,9 @@ class DepthInput:
         Raises:
             NotReady, FrameDropped: ``no_depth``, ``depth_not_registered``, ``depth_size``.
         """
-        if self.use == "none":
+        if self.use == "none" or (self.use == "optional" and not self._flows(stamp_ns)):
             return None
-        try:
-            image = self._buffer.at(stamp_ns, ended)
-        except NotReady:
-            raise
-        except FrameDropped:
-            if self.use == "optional":
-                return None
-            raise
+        image = self._buffer.at(stamp_ns, ended)
         # Without a word from the depth camera its image is taken for pixel-aligned with the raw colour image.
         rectifier = Rectifier(color.camera) if image.rectified else color
         if not self._trusted:
@@ -98,6 +96,10 @@ class DepthInput:
                 rectifier = self._infos.at(image.stamp_ns, True)
                 check_registered(rectifier.camera, color.camera)
         return PairedDepth(image.stamp_ns, image.depth, rectifier)
+
+    def _flows(self, stamp_ns: int) -> bool:
+        """Whether there is a depth stream at all, which has not ended well before `stamp_ns`."""
+        return self._newest_ns is not None and stamp_ns - self._newest_ns <= self._patience_ns
 
 
 def _check_frames(color_frame: str, image: DepthImage, tree: TransformTree) -> None:

@@ -42,8 +42,8 @@ def ros2(*arguments: str, domain: int = 0, timeout_s: float = 250) -> str:
 @pytest.mark.parametrize("file", FILES)
 def test_every_argument_is_described(file: str) -> None:
     listing = ros2("launch", "gnesf_ros", file, "--show-args")
-    names = ["params_file", "use_sim_time", "global_frame", "pose_source", "log_level", "segmenter", "autostart"]
-    for name in [*names, "robots" if file == "robots.launch.py" else "namespace"]:
+    names = ["params_file", "use_sim_time", "global_frame", "geometry", "pose_source", "log_level", "segmenter"]
+    for name in [*names, "autostart", "robots" if file == "robots.launch.py" else "namespace"]:
         assert f"'{name}':" in listing
     assert "no description" not in listing.lower()
 
@@ -70,6 +70,7 @@ def test_a_bag_is_replayed_through_the_node(room_bag: Path, namespace: str) -> N
     ("arguments", "words"),
     [
         (["gnesf.launch.py", "pose_source:=odometry"], "pose_source is 'odometry'"),
+        (["gnesf.launch.py", "geometry:=rgbd"], "geometry is 'rgbd'"),
         (["gnesf.launch.py", "autostart:=maybe"], "autostart is 'maybe', expected true or false"),
         (["robots.launch.py", "robots:=robot1,robot1"], "expected different names"),
         (["replay.launch.py", "bag:=/nowhere", "loop:=yes"], "loop is 'yes', expected true or false"),
@@ -138,6 +139,13 @@ def test_without_autostart_the_command_line_takes_it_through_its_life_cycle(room
             assert "Transitioning successful" in launched.ask("lifecycle", "set", "/gnesf", transition)
             assert launched.ask("lifecycle", "get", "/gnesf").startswith(f"{state} ")
         launched.wait_for("deactivated: the map is kept")
+
+
+@with_launch
+@pytest.mark.parametrize("arguments", [["gnesf.launch.py"], ["replay.launch.py", "bag:=/nowhere"]])
+def test_the_geometry_is_the_nodes_to_judge(tmp_path: Path, arguments: list[str]) -> None:
+    with Launched(new_domain(), tmp_path / "log", *arguments, "geometry:=rgb", "autostart:=false") as launched:
+        assert launched.ask("param", "get", "/gnesf", "geometry") == "String value is: rgb\n"
 
 
 @with_launch

@@ -16,16 +16,20 @@ from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from gnesf_msgs.srv import LoadMap, SaveMap
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from ros_harness import Peer, new_domain
 from ros_recording import OPTICAL, tilted_camera
-from ros_robot import BEST_EFFORT, Robot, odometry, pose_message, transform, usual_messages
+from ros_robot import BEST_EFFORT, TOPICS, Robot, odometry, pose_message, transform, usual_messages
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
+from gnesf_model.config import Config
+from gnesf_model.data.bag import BagSource
 from gnesf_model.frame import Frame
 from gnesf_model.geometry import invert
 from gnesf_ros import qos
 from gnesf_ros.conversions import camera_info_message, fill, image_message
+from gnesf_ros.inputs import FrameInput
 from gnesf_ros.stamps import header
 
 
@@ -227,6 +231,39 @@ def test_depth_of_another_camera_is_refused_by_its_camera_info(room_bag: Path, t
         assert robot.status.frames_processed == 2
     finally:
         robot.close()
+
+
+def test_without_a_depth_sensor_an_image_waits_for_its_pose_alone(room_bag: Path) -> None:
+    """geometry: rgb. Depth that is there all the same comes along, and where it does not fit it is left out."""
+    config = Config.from_flat({"geometry": "rgb", "input.pose_source": "pose", "input.pose_wait_s": 60.0})
+    domain = new_domain()
+    camera, mapper = Peer(domain), Peer(domain)
+    found: list[Frame] = []
+    try:
+        inputs = FrameInput(mapper.node, config, found.append, lambda: True)
+        publishers = {
+            role: camera.node.create_publisher(kind, topic.removeprefix("/camera"), 50)
+            for role, (kind, topic) in TOPICS.items()
+        }
+        for publisher in publishers.values():
+            camera.wait(publisher.get_subscription_count, f"a subscriber of {publisher.topic_name}")
+        frames = list(BagSource(room_bag / "bag"))[:4]
+        depths = {2: usual_messages(frames[2])["depth"], 3: image_message(frames[3].depth[::2], head(frames[3]))}
+        for i, frame in enumerate(frames):
+            if i in depths:
+                publishers["depth"].publish(depths[i])
+                camera.wait(lambda: inputs.topics["depth"].received == i - 1, "depth")  # noqa: B023
+            messages = usual_messages(frame)
+            for role in ("info", "pose", "color"):
+                publishers[role].publish(messages[role])
+            camera.wait(lambda: len(found) == i + 1, f"frame {i}")  # noqa: B023
+        assert [frame.depth is not None for frame in found] == [False, False, True, False]
+        assert [topic.role for topic in inputs.required] == ["color", "camera_info", "pose"]
+        assert inputs.assembler.missing() == []
+        assert (inputs.assembler.drops, inputs.assembler.notices) == ({}, {"depth_size": 1})
+    finally:
+        camera.close()
+        mapper.close()
 
 
 def test_a_pose_jump_is_reported_and_pauses_the_map_where_that_is_wished(room_bag: Path, tmp_path: Path) -> None:

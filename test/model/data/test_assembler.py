@@ -101,9 +101,31 @@ def test_depth_too_far_away_drops_the_frame():
 
 def test_optional_depth_yields_the_frame_without():
     a = make("optional", sync_tolerance_s=0.02)
-    frames = run(a, info(), posed(0), posed(200), color(50), depth(50), color(100), depth(150))
+    frames = run(a, info(), posed(0), posed(200), depth(40), color(50), depth(60), color(100), depth(150))
     assert [f.depth is None for f in frames] == [False, True]
     assert not a.drops
+
+
+def test_optional_depth_is_waited_for_only_while_there_is_a_stream_of_it():
+    a = make("optional", pose_wait_s=0.5)
+    assert stamps(run(a, info(), posed(0), posed(110), color(50), flush=False)) == [50]
+    assert not run(a, depth(90), color(100), flush=False), "the next one may be nearer"
+    (frame,) = run(a, depth(101), flush=False)
+    assert frame.depth is not None
+    assert stamps(run(a, posed(640), posed(660), color(650), flush=False)) == [650], "the stream has ended"
+    assert not a.drops
+
+
+@pytest.mark.parametrize("reason", ["depth_not_registered", "depth_size"])
+def test_optional_depth_that_does_not_fit_is_left_out_and_said(reason: str):
+    a = make("optional")
+    shape = np.s_[:] if reason == "depth_not_registered" else np.s_[::2]
+    frame_id = "elsewhere" if reason == "depth_not_registered" else OPTICAL
+    unfit = lambda a: a.add_depth(at(10), frame_id, DEPTH[shape])  # noqa: E731
+    (frame,) = run(a, info(), posed(0), posed(200), unfit, color(5))
+    assert frame.depth is None and frame.world_T_depth is None
+    assert (a.drops, a.notices) == ({}, {reason: 1})
+    assert a.last_message[reason]
 
 
 def test_depth_is_ignored_where_it_is_not_used():
