@@ -12,8 +12,7 @@ from gnesf_model.field.depth_network import DepthNetwork, DepthOptions
 from gnesf_model.field.weights import save_depth
 from gnesf_model.training.depth_data import DepthData, DepthExample
 from gnesf_model.training.depth_recipe import DepthRecipe
-from gnesf_model.training.loop import check_same, last_checkpoint, make_trainer, scheduled, uses_cuda
-from gnesf_model.training.recipe import check_devices
+from gnesf_model.training.loop import run_training, scheduled
 
 EXPORT = "depth.safetensors"
 _NEAR = 0.05
@@ -113,22 +112,10 @@ def train_depth(
             options; more devices than there are.
         FileNotFoundError: `resume` without a checkpoint.
     """
-    last = last_checkpoint(out, resume)
-    check_devices(devices, torch.cuda.device_count() if uses_cuda(device) else 0)
-    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     data = DepthData(recipe, rendered or out / "rendered", workers)
-    module = DepthModule(asdict(recipe), options)
-    if resume:
-        check_same(last, module.hparams)
-    trainer = make_trainer(
-        out,
-        recipe.epochs,
-        device,
-        devices,
-        reload_dataloaders_every_n_epochs=1,
-        accumulate_grad_batches=recipe.rooms_per_step,
+    module, writes = run_training(
+        lambda: DepthModule(asdict(recipe), options), data, recipe, out, device=device, devices=devices, resume=resume
     )
-    trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
-    if trainer.is_global_zero:
+    if writes:
         save_depth(module.network, out / EXPORT)
     return out / EXPORT

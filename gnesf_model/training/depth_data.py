@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from gnesf_model.data.procrooms.splits import DEPTH_SEEDS, SPLITS
 from gnesf_model.field.image_encoder import image_tensor
@@ -18,9 +17,10 @@ from gnesf_model.field.parallax import useful_views
 from gnesf_model.field.views import FEATURE_STRIDES
 from gnesf_model.frame import Camera
 from gnesf_model.training.depth_recipe import DepthRecipe
-from gnesf_model.training.depth_sequences import DepthSequence, DepthSequenceFolder, DepthSequences
-from gnesf_model.training.loading import reading_processes
+from gnesf_model.training.depth_walks import DepthWalks
 from gnesf_model.training.room_sequences import jittered
+from gnesf_model.training.walk_data import WalkData
+from gnesf_model.training.walks import Walk, WalkFolder
 
 STRIDE = FEATURE_STRIDES[0]
 
@@ -47,7 +47,7 @@ class DepthExamples(Dataset):
     """An example of each room, drawn anew for every pass; the same on every machine and after a resume.
 
     Args:
-        sequences: rooms, by index.
+        walks: rooms, by index.
         recipe: what to draw.
         seed: of this pass.
         augment: mirror, change colours, and err in the poses.
@@ -55,33 +55,33 @@ class DepthExamples(Dataset):
 
     def __init__(
         self,
-        sequences: Sequence[DepthSequence] | Dataset,
+        walks: Sequence[Walk] | Dataset,
         recipe: DepthRecipe,
         seed: tuple[int, int],
         augment: bool = True,
     ) -> None:
-        self.sequences, self.recipe, self.seed, self.augment = sequences, recipe, seed, augment
+        self.walks, self.recipe, self.seed, self.augment = walks, recipe, seed, augment
 
     def __len__(self) -> int:
-        return len(self.sequences)
+        return len(self.walks)
 
     def __getitem__(self, index: int) -> DepthExample:
         rng = np.random.Generator(np.random.PCG64([*self.seed, index]))
-        recipe, sequence = self.recipe, self.sequences[index]
-        views = len(sequence.rgb)
+        recipe, walk = self.recipe, self.walks[index]
+        views = len(walk.rgb)
         # As on a robot, which has seen what came before; every third time views from both sides.
         both_ways = self.augment and rng.random() < 1 / 3
         chosen: list[tuple[int, tuple[int, ...]]] = []
         for target in rng.permutation(views) if self.augment else range(2, views, 3):
             others = [v for v in range(views) if (v != target if both_ways else v < target)]
-            near = useful_views(sequence.world_T_cam[target], sequence.world_T_cam[others], recipe.sources)
+            near = useful_views(walk.world_T_cam[target], walk.world_T_cam[others], recipe.sources)
             if near:
                 chosen.append((int(target), tuple(others[number] for number in near)))
         # A walk that only turns has no parallax anywhere: what is left is what one image says.
         chosen = chosen[: recipe.targets] or [(views - 1, ())]
         used = sorted({v for target, sources in chosen for v in (target, *sources)})
         place = {view: number for number, view in enumerate(used)}
-        poses, camera, rgb, depth = sequence.world_T_cam[used], sequence.camera, sequence.rgb[used], sequence.depth
+        poses, camera, rgb, depth = walk.world_T_cam[used], walk.camera, walk.rgb[used], walk.depth
         if self.augment:
             if rng.random() < 0.5:
                 poses = jittered(poses, rng, recipe.shift_m, np.deg2rad(recipe.turn_deg))
@@ -116,42 +116,23 @@ def recoloured(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.stack(out)
 
 
-class DepthData(lightning.LightningDataModule):
-    """Renders what is missing, then draws an example of each room in each pass."""
+class DepthData(WalkData):
+    """What depth from images learns from, for Lightning."""
 
     def __init__(self, recipe: DepthRecipe, folder: Path, workers: int = 1) -> None:
-        super().__init__()
-        self.recipe, self.folder, self.workers = recipe, folder, workers
-
-    def prepare_data(self) -> None:
-        """Render, once on every machine."""
-        for split, sequences in self._sequences().items():
-            sequences.render(self.folder / split, self.workers)
-
-    def setup(self, stage: str) -> None:
-        """Open the folders."""
-        self.rooms = {split: DepthSequenceFolder(self.folder / split) for split in self._sequences()}
-
-    def train_dataloader(self) -> DataLoader:
-        """Asked for before every pass."""
-        recipe, epoch = self.recipe, self.trainer.current_epoch
-        examples = DepthExamples(self.rooms["train"], recipe, (recipe.seed, epoch))
-        order = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
-        sampler = torch.utils.data.RandomSampler(examples, generator=order)
-        return DataLoader(examples, None, sampler=sampler, **reading_processes(self.workers))
-
-    def val_dataloader(self) -> DataLoader:
-        examples = DepthExamples(self.rooms["validation"], self.recipe, (self.recipe.seed, 1 << 20), augment=False)
-        return DataLoader(examples, None, **reading_processes(self.workers))
-
-    def transfer_batch_to_device(self, batch: DepthExample, device: torch.device, index: int) -> DepthExample:
-        moved = {f.name: getattr(batch, f.name) for f in fields(batch)}
-        return DepthExample(**{n: v.to(device) if isinstance(v, torch.Tensor) else v for n, v in moved.items()})
-
-    def _sequences(self) -> dict[str, DepthSequences]:
-        r = self.recipe
-        size = {"views": r.views, "width": r.width, "height": r.height}
-        return {
-            "train": DepthSequences(DEPTH_SEEDS.start, r.rooms, **size),
-            "validation": DepthSequences(SPLITS["validation"].start, r.validation_rooms, **size, looks="natural"),
+        size = {"views": recipe.views, "width": recipe.width, "height": recipe.height}
+        held_out = SPLITS["validation"].start
+        walks = {
+            "train": DepthWalks(DEPTH_SEEDS.start, recipe.rooms, **size),
+            "validation": DepthWalks(held_out, recipe.validation_rooms, **size, looks="natural"),
         }
+        super().__init__(walks, recipe.seed, folder, workers)
+        self.recipe = recipe
+
+    def training_examples(self, walks: WalkFolder, seed: tuple[int, int]) -> DepthExamples:
+        """As the recipe says."""
+        return DepthExamples(walks, self.recipe, seed)
+
+    def validation_examples(self, walks: WalkFolder, seed: tuple[int, int]) -> DepthExamples:
+        """As a robot sees them."""
+        return DepthExamples(walks, self.recipe, seed, augment=False)

@@ -23,8 +23,7 @@ from gnesf_model.field.weights import save_field
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.training.field_data import CLASSES, FieldData, VoteExample
 from gnesf_model.training.field_recipe import FieldRecipe
-from gnesf_model.training.loop import check_same, class_weights, last_checkpoint, make_trainer, scheduled, uses_cuda
-from gnesf_model.training.recipe import check_devices
+from gnesf_model.training.loop import class_weights, run_training, scheduled
 
 EXPORT = "field.safetensors"
 _SPATIAL_FASTER = 5
@@ -189,25 +188,19 @@ def train_field(
             options; more devices than there are.
         FileNotFoundError: `resume` without a checkpoint.
     """
-    last = last_checkpoint(out, resume)
-    check_devices(devices, torch.cuda.device_count() if uses_cuda(device) else 0)
-    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     data = FieldData(recipe, rendered or out / "rendered", workers)
-    module = FieldModule(asdict(recipe), options)
-    if resume:
-        check_same(last, module.hparams)
-    trainer = make_trainer(
+    module, writes = run_training(
+        lambda: FieldModule(asdict(recipe), options),
+        data,
+        recipe,
         out,
-        recipe.epochs,
-        device,
-        devices,
+        device=device,
+        devices=devices,
+        resume=resume,
         # The losses do not reach every network: heads of the geometry, levels of M that the vote does not read.
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
-        reload_dataloaders_every_n_epochs=1,
-        accumulate_grad_batches=recipe.rooms_per_step,
     )
-    trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
-    if trainer.is_global_zero:
+    if writes:
         save_field(module.field, out / EXPORT)
     return out / EXPORT
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from gnesf_model.data.procrooms.splits import FIELD_SEEDS, SPLITS
 from gnesf_model.field.image_encoder import image_tensor
@@ -18,9 +17,10 @@ from gnesf_model.labels import LabelSpace
 from gnesf_model.training.corruption import Habits, corrupted
 from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.labelled_patch import LabelledPatch
-from gnesf_model.training.loading import reading_processes
 from gnesf_model.training.merged_classes import merged_labels, merged_probabilities, merging
-from gnesf_model.training.room_sequences import RoomSequence, RoomSequenceFolder, RoomSequences, jittered
+from gnesf_model.training.room_sequences import RoomSequence, RoomSequences, jittered
+from gnesf_model.training.walk_data import WalkData
+from gnesf_model.training.walks import WalkFolder
 
 CLASSES = len(LabelSpace.load("scannet20"))
 """Of the rooms' labels."""
@@ -114,44 +114,23 @@ class VoteExamples(Dataset):
         )
 
 
-class FieldData(lightning.LightningDataModule):
-    """Renders what is missing, then draws an example of each room in each pass."""
+class FieldData(WalkData):
+    """What the votes learn from, for Lightning."""
 
     def __init__(self, recipe: FieldRecipe, folder: Path, workers: int = 1) -> None:
-        super().__init__()
-        self.recipe, self.folder, self.workers = recipe, folder, workers
-
-    def prepare_data(self) -> None:
-        """Render, once on every machine."""
-        for split, sequences in self._sequences().items():
-            sequences.render(self.folder / split, self.workers)
-
-    def setup(self, stage: str) -> None:
-        """Open the folders."""
-        self.rooms = {split: RoomSequenceFolder(self.folder / split) for split in self._sequences()}
-
-    def train_dataloader(self) -> DataLoader:
-        """Asked for before every pass."""
-        recipe, epoch = self.recipe, self.trainer.current_epoch
-        examples = VoteExamples(self.rooms["train"], recipe, (recipe.seed, epoch))
-        order = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
-        sampler = torch.utils.data.RandomSampler(examples, generator=order)
-        return DataLoader(examples, None, sampler=sampler, **reading_processes(self.workers))
-
-    def val_dataloader(self) -> DataLoader:
-        # Merged classes have no name: the score is over those there are.
-        plain = replace(self.recipe, merge=0.0)
-        examples = VoteExamples(self.rooms["validation"], plain, (self.recipe.seed, 1 << 20))
-        return DataLoader(examples, None, **reading_processes(self.workers))
-
-    def transfer_batch_to_device(self, batch: VoteExample, device: torch.device, index: int) -> VoteExample:
-        moved = {f.name: getattr(batch, f.name) for f in fields(batch)}
-        return VoteExample(**{n: v.to(device) if isinstance(v, torch.Tensor) else v for n, v in moved.items()})
-
-    def _sequences(self) -> dict[str, RoomSequences]:
-        r = self.recipe
-        size = {"views": r.views, "width": r.width, "height": r.height}
-        return {
-            "train": RoomSequences(FIELD_SEEDS.start, r.rooms, **size),
-            "validation": RoomSequences(SPLITS["validation"].start, r.validation_rooms, **size, looks="natural"),
+        size = {"views": recipe.views, "width": recipe.width, "height": recipe.height}
+        held_out = SPLITS["validation"].start
+        walks = {
+            "train": RoomSequences(FIELD_SEEDS.start, recipe.rooms, **size),
+            "validation": RoomSequences(held_out, recipe.validation_rooms, **size, looks="natural"),
         }
+        super().__init__(walks, recipe.seed, folder, workers)
+        self.recipe = recipe
+
+    def training_examples(self, walks: WalkFolder, seed: tuple[int, int]) -> VoteExamples:
+        """As the recipe says."""
+        return VoteExamples(walks, self.recipe, seed)
+
+    def validation_examples(self, walks: WalkFolder, seed: tuple[int, int]) -> VoteExamples:
+        """Merged classes have no name: the score is over those there are."""
+        return VoteExamples(walks, replace(self.recipe, merge=0.0), seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+
+from gnesf_model.training.recipe import check_devices
 
 CHECKPOINTS = "checkpoints"
 
@@ -70,6 +72,51 @@ def class_weights(shares: torch.Tensor) -> torch.Tensor:
 def uses_cuda(device: str) -> bool:
     """Whether 'auto', 'cpu' or 'cuda' trains on GPUs here."""
     return device != "cpu" and torch.cuda.is_available()
+
+
+def run_training(
+    make: Callable[[], lightning.LightningModule],
+    data: lightning.LightningDataModule,
+    recipe: Any,
+    out: Path,
+    *,
+    device: str,
+    devices: int,
+    resume: bool,
+    **more: Any,
+) -> tuple[lightning.LightningModule, bool]:
+    """Train on walks, or go on training.
+
+    Args:
+        make: the module, whose hyperparameters are ``recipe`` and ``options``.
+        data: what it learns from; its loaders are made anew for every pass.
+        recipe: with epochs, rooms_per_step and seed.
+        out, device, devices, resume: as of the commands.
+        more: options of the trainer.
+
+    Returns:
+        the module, and whether this process is the one that writes it.
+
+    Raises:
+        ValueError, FileNotFoundError: as `last_checkpoint`, `check_devices` and `check_same`.
+    """
+    last = last_checkpoint(out, resume)
+    check_devices(devices, torch.cuda.device_count() if uses_cuda(device) else 0)
+    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+    module = make()
+    if resume:
+        check_same(last, module.hparams)
+    trainer = make_trainer(
+        out,
+        recipe.epochs,
+        device,
+        devices,
+        reload_dataloaders_every_n_epochs=1,
+        accumulate_grad_batches=recipe.rooms_per_step,
+        **more,
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True if resume else None)
+    return module, trainer.is_global_zero
 
 
 def make_trainer(

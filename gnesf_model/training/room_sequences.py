@@ -1,41 +1,29 @@
-"""Short walks through procedural rooms with all that a field learns from, rendered once and read from a folder."""
+"""Short walks through procedural rooms with all that a field learns from."""
 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.frame import Camera
 from gnesf_model.training.noisy_segmenter import noisy_segmenter
-from gnesf_model.training.rendered_rooms import claim_folder, render_missing
-
-SETTINGS_FILE = "sequences.json"
+from gnesf_model.training.walks import Walk, Walks
 
 
 @dataclass(frozen=True)
-class RoomSequence:
-    """Views of one room, in the order of the walk.
+class RoomSequence(Walk):
+    """Views of one room, labelled, and what a segmenter says of them.
 
     Attributes:
-        camera: of all views.
-        world_T_cam: (T, 4, 4) float64.
-        rgb: (T, H, W, 3) uint8.
-        depth: (T, H, W) float32 m, 0 where there is none.
+        camera, world_T_cam, rgb, depth: as in `Walk`.
         labels: (T, H, W) uint8, 255 = none.
         said: (T, C, h, w) float32 class probabilities at stride 4: what a segmenter of its own says of the room.
     """
 
-    camera: Camera
-    world_T_cam: np.ndarray
-    rgb: np.ndarray
-    depth: np.ndarray
     labels: np.ndarray
     said: np.ndarray
 
@@ -57,41 +45,21 @@ class RoomSequence:
             segment(rgb),
         )
 
-    def save(self, path: Path) -> None:
-        """Write a .npz, whole or not at all; depth in mm, probabilities in 255ths."""
-        part = path.with_suffix(".part.npz")
-        camera = [getattr(self.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")]
-        depth = np.round(np.minimum(self.depth, 65.0) * 1000).astype(np.uint16)
-        arrays = {"world_T_cam": self.world_T_cam, "rgb": self.rgb, "depth": depth, "labels": self.labels}
-        arrays["said"] = np.round(self.said * 255).astype(np.uint8)
-        np.savez_compressed(part, camera=np.array(camera), **arrays)
-        part.rename(path)
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Probabilities in 255ths."""
+        return {**super()._arrays(), "labels": self.labels, "said": np.round(self.said * 255).astype(np.uint8)}
 
     @classmethod
-    def load(cls, path: Path) -> RoomSequence:
-        """Read what `save` wrote.
-
-        Raises:
-            OSError: there is no such file, or it is none of these.
-        """
-        try:
-            with np.load(path) as found:
-                width, height, *intrinsics = found["camera"].tolist()
-                camera = Camera(int(width), int(height), *intrinsics)
-                depth = found["depth"].astype(np.float32) * np.float32(1e-3)
-                said = found["said"] / np.float32(255)
-                return cls(camera, found["world_T_cam"], found["rgb"], depth, found["labels"], said)
-        except (KeyError, ValueError) as error:
-            raise OSError(f"{path} is no room sequence ({error}): remove it, and it is rendered anew") from error
+    def _fields(cls, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {**super()._fields(found), "labels": found["labels"], "said": found["said"] / np.float32(255)}
 
 
 @dataclass(frozen=True)
-class RoomSequences:
+class RoomSequences(Walks):
     """Which rooms a folder of sequences holds.
 
     Attributes:
-        first_seed: of the first room.
-        rooms: how many, with consecutive seeds.
+        first_seed, rooms: as in `Walks`.
         views: of each.
         stride: ticks of the walk at 30 Hz between two views.
         width, height: in pixels.
@@ -99,8 +67,6 @@ class RoomSequences:
         noise: what segments each room is a `NoisySegmenter` of its own, with a noise between 0 and this.
     """
 
-    first_seed: int
-    rooms: int
     views: int = 24
     stride: int = 12
     width: int = 160
@@ -108,57 +74,21 @@ class RoomSequences:
     looks: str = "varied"
     noise: float = 0.3
 
+    SETTINGS_FILE: ClassVar[str] = "sequences.json"
+    ITEM: ClassVar[type[Walk]] = RoomSequence
+
     def __post_init__(self) -> None:
         for name in ("rooms", "views", "stride", "width", "height"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
-    def path(self, folder: Path, number: int) -> Path:
-        """File of the room number `number`."""
-        return folder / f"{self.first_seed + number:07d}.npz"
-
-    def render(self, folder: Path, workers: int = 1) -> RoomSequenceFolder:
-        """Make the sequences that `folder` lacks, by `workers` processes of one thread each.
-
-        Raises:
-            ValueError: the folder holds sequences with other settings.
-        """
-        claim_folder(folder / SETTINGS_FILE, asdict(self), "sequences")
-        missing = [n for n in range(self.rooms) if not self.path(folder, n).is_file()]
-        render_missing(functools.partial(self._render, folder), missing, self.rooms, workers)
-        return RoomSequenceFolder(folder)
-
-    def _render(self, folder: Path, number: int) -> None:
-        source = RoomSource.as_recorded(
-            self.first_seed + number, self.views, (self.width, self.height), self.stride, looks=self.looks
-        )
+    def walk(self, seed: int) -> RoomSequence:
+        """Views of the room of a seed."""
+        source = RoomSource.as_recorded(seed, self.views, (self.width, self.height), self.stride, looks=self.looks)
         source.renderer.antialias = False
         noise = float(np.random.Generator(np.random.PCG64(source.seed)).uniform(0, self.noise))
         segmenter = noisy_segmenter((self.width, self.height))
-        segment = functools.partial(segmenter, noise=noise, seed=source.seed)
-        RoomSequence.render(source, segment).save(self.path(folder, number))
-
-
-class RoomSequenceFolder(Dataset):
-    """The `RoomSequence`s of a folder made by `RoomSequences.render`.
-
-    Raises:
-        FileNotFoundError: no such folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        path = folder / SETTINGS_FILE
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no {SETTINGS_FILE}: it is not a folder of room sequences")
-        self.folder = folder
-        self.settings = RoomSequences(**json.loads(path.read_text(encoding="utf-8")))
-
-    def __len__(self) -> int:
-        return self.settings.rooms
-
-    def __getitem__(self, index: int) -> RoomSequence:
-        index = range(len(self))[index]
-        return RoomSequence.load(self.settings.path(self.folder, index))
+        return RoomSequence.render(source, functools.partial(segmenter, noise=noise, seed=source.seed))
 
 
 def jittered(world_T_cam: np.ndarray, rng: np.random.Generator, shift_m: float, turn_rad: float) -> np.ndarray:

@@ -17,13 +17,8 @@ from gnesf_model.geometry import motion
 from gnesf_model.training.depth import DepthModule, train_depth
 from gnesf_model.training.depth_data import DepthData, DepthExamples, cell_depth
 from gnesf_model.training.depth_recipe import DepthRecipe
-from gnesf_model.training.depth_sequences import (
-    STEP_M,
-    TURN_DEG,
-    DepthSequence,
-    DepthSequences,
-    moving_stretch,
-)
+from gnesf_model.training.depth_walks import STEP_M, TURN_DEG, DepthWalks, moving_stretch
+from gnesf_model.training.walks import Walk
 
 SMALL = DepthOptions(
     widths=(8, 8, 16, 16), matching=8, groups=2, context=(8, 8, 8), planes=32, evidence=4, hidden=(24, 16, 16)
@@ -32,12 +27,12 @@ TINY = DepthRecipe(rooms=2, views=4, validation_rooms=1, epochs=2, rooms_per_ste
 
 
 @pytest.fixture(scope="module")
-def sequence() -> DepthSequence:
+def sequence() -> Walk:
     source = RoomSource(11, frames=120, stride=3, width=96, height=72, shading=False)
     chosen = moving_stretch(source.poses, 7)
     frames = [source[index] for index in chosen]
     rgb, depth = (np.stack(images) for images in zip(*((f.rgb, f.depth) for f in frames)))
-    return DepthSequence(source.camera, source.poses[chosen], rgb, depth)
+    return Walk(source.camera, source.poses[chosen], rgb, depth)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +111,7 @@ def test_keyframes_are_those_of_the_stretch_that_moves_most():
 
 
 def test_rooms_are_rendered_once_and_come_back(tmp_path):
-    wanted = DepthSequences(750_000, 1, 3, 48, 36)
+    wanted = DepthWalks(750_000, 1, 3, 48, 36)
     folder = wanted.render(tmp_path, workers=1)
     found = folder[0]
     assert found.rgb.shape == (3, 36, 48, 3) and found.depth.shape == (3, 36, 48) and len(found.world_T_cam) == 3
@@ -127,10 +122,10 @@ def test_rooms_are_rendered_once_and_come_back(tmp_path):
     before = next(tmp_path.glob("*.npz")).stat().st_mtime_ns
     wanted.render(tmp_path)
     assert next(tmp_path.glob("*.npz")).stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match="depth sequences with views 3; expected views 4"):
+    with pytest.raises(ValueError, match="walks with views 3; expected views 4"):
         replace(wanted, views=4).render(tmp_path)
     next(tmp_path.glob("*.npz")).write_bytes(b"no")
-    with pytest.raises(OSError, match="is no depth sequence"):
+    with pytest.raises(OSError, match="is no rendered walk"):
         folder[0]
 
 

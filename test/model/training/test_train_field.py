@@ -21,7 +21,7 @@ from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.labelled_patch import SPACING_M, LabelledPatch
 from gnesf_model.training.merged_classes import merged_labels, merged_probabilities, merging
 from gnesf_model.training.noisy_segmenter import NoisySegmenter
-from gnesf_model.training.room_sequences import RoomSequence, RoomSequenceFolder, RoomSequences, jittered
+from gnesf_model.training.room_sequences import RoomSequence, RoomSequences, jittered
 
 SMALL = FieldOptions(widths=(8, 16, 16, 24), features=(12, 12, 12), encoding=(8, 8, 8), direct_classes=20)
 PERFECT = Habits(np.arange(20), base=0.0, near=0.0, border=0.0, near_m=1.0, height=3.2, sure=0.0, unclear=0.0)
@@ -231,10 +231,10 @@ def test_rooms_are_rendered_once(tmp_path, sequence):
     assert again[1].rgb.shape == (3, 48, 64, 3) and again[0].depth.dtype == np.float32
     with pytest.raises(IndexError):
         again[2]
-    with pytest.raises(ValueError, match="holds sequences with views 3"):
+    with pytest.raises(ValueError, match="holds walks with views 3"):
         replace(wanted, views=4).render(tmp_path / "rooms")
-    with pytest.raises(FileNotFoundError, match="not a folder of room sequences"):
-        RoomSequenceFolder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="not a folder of rendered walks"):
+        RoomSequences.open(tmp_path)
     sequence.save(tmp_path / "one.npz")
     loaded = RoomSequence.load(tmp_path / "one.npz")
     assert loaded.camera == sequence.camera and np.array_equal(loaded.labels, sequence.labels)
@@ -243,7 +243,7 @@ def test_rooms_are_rendered_once(tmp_path, sequence):
     (tmp_path / "cut.npz").write_bytes(b"no zip")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     for name in ("cut.npz", "other.npz"):
-        with pytest.raises(OSError, match=f"{name} is no room sequence"):
+        with pytest.raises(OSError, match=f"{name} is no rendered walk"):
             RoomSequence.load(tmp_path / name)
 
 
