@@ -290,10 +290,17 @@ class PredictedDepthConfig(Section):
 
     model: str = option("bundled", "Weights of the depth network: bundled, or a file that gnesf train depth wrote.")
     side_px: int = option(
-        256, "Longer side of the image that the network looks at, px; it was trained at 256.", low=64, high=2048
+        320, "Longer side of the image that the network looks at, px; it was trained at 256.", low=64, high=2048
     )
     views: int = option(4, "Earlier keyframes that a new one is compared with.", low=1, high=16)
-    min_confidence: float = option(0.5, "Depth that is less sure than this is not mapped, 0 to 1.", low=0.0, high=1.0)
+    min_confidence: float = option(0.3, "Depth that is less sure than this is not mapped, 0 to 1.", low=0.0, high=1.0)
+    weight: float = option(
+        2.0,
+        "Frames of measured depth that a keyframe of predicted depth counts as. Below volume.min_weight two keyframes "
+        "must agree before there is a surface: less of it is wrong, and less of it is there.",
+        low=0.1,
+        high=100.0,
+    )
 
 
 @dataclass(frozen=True)

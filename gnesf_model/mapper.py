@@ -165,6 +165,7 @@ class SemanticMapper:
         self.fusion = fusion or UniformFusion()
         self.device = map_device(config)
         self._disk, self._view_depth = disk, view_depth
+        self._weight = 1.0 if view_depth is None else config.predicted_depth.weight
         volume, classes = config.volume, len(segmenter.labels)
         attributes = {
             "tsdf": (torch.float32, 1.0),
@@ -372,7 +373,7 @@ class SemanticMapper:
             slots = self.tsdf.allocate(view)
         if len(slots):
             with self._timer("tsdf_integrate"):
-                observation = self.tsdf.integrate(view, slots)
+                observation = self.tsdf.integrate(view, slots, self._weight)
         with self._timer("tsdf_clear"):
             touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
         if len(touched) == 0 and self._view_depth is None:

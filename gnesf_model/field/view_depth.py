@@ -17,7 +17,7 @@ from gnesf_model.field.shrunk import shrunk
 from gnesf_model.field.views import FEATURE_STRIDES
 from gnesf_model.frame import Frame
 
-_STEP = 1.12
+_STEP = 1.2
 """Neighbouring cells whose depths differ by more than this factor belong to different surfaces."""
 
 
@@ -45,10 +45,10 @@ class ViewDepth:
         self,
         network: DepthNetwork,
         *,
-        side_px: int = 256,
+        side_px: int = 320,
         window: int = 9,
         views: int = 4,
-        min_confidence: float = 0.5,
+        min_confidence: float = 0.3,
         device: torch.device | str = "cpu",
     ) -> None:
         self.network = network.to(device).eval()

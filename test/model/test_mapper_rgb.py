@@ -16,7 +16,7 @@ from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
 
 SPACE = LabelSpace.load("scannet20")
-RGB = Config(device="cpu", geometry="rgb")
+RGB = Config.from_flat({"device": "cpu", "geometry": "rgb", "predicted_depth.weight": 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,21 @@ def test_predicted_depth_is_mapped_as_measured_depth_is(frames):
         assert torch.equal(found, wanted)
     assert all(len(u.blocks) == 0 for u in updates if u.keyframe is None)
     assert all("predict_depth" in u.stages for u in updates if u.keyframe is not None)
+
+
+def test_a_keyframe_counts_as_several_frames(frames):
+    """One prediction is as much as `volume.min_weight` asks for, or half of it."""
+    seen = {}
+    for weight in (1.0, 2.0):
+        config = replace(RGB, predicted_depth=replace(RGB.predicted_depth, weight=weight))
+        mapper = SemanticMapper(config, oracle(frames), view_depth=ExactDepth(frames))
+        voted = 0
+        for frame in frames:
+            voted += mapper.integrate(without_depth(frame)).keyframe is not None
+            if voted == 1:
+                break
+        seen[weight] = len(mapper.surface().points)
+    assert seen[1.0] == 0 < 500 < seen[2.0]
 
 
 def test_measured_depth_is_not_looked_at(frames):
