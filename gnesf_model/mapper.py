@@ -276,7 +276,8 @@ class SemanticMapper:
 
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
-                and nothing is mapped until `jumps.resume` or `reset` (``paused``), or
+                and nothing is mapped until `jumps.resume` or `reset` (``paused``), a keyframe has nothing to tell
+                depth by (``no_parallax``, ``no_contrast``; geometry: rgb), or
                 what it adds does not fit (``map_full``, ``out_of_memory``; its geometry may have fitted where its
                 votes did not: `FrameDropped.blocks`). What the map held is unharmed. The drop carries the
                 segmentation, if there is one.
@@ -376,12 +377,14 @@ class SemanticMapper:
                 observation = self.tsdf.integrate(view, slots, self._weight)
         with self._timer("tsdf_clear"):
             touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
-        if len(touched) == 0 and self._view_depth is None:
+        if len(touched) == 0:
+            if self._view_depth is not None:  # or its depth would be predicted again at the next frame
+                self.keyframes.push(frame)
             raise FrameDropped("no_depth", self._nothing_measured(frame))
         self.frames += 1
         # A view that only shows what is gone has nothing to vote on.
         if len(slots) == 0 or not self.keyframes.accepts(frame):
-            if self._view_depth is not None:  # or its depth would be predicted again at the next frame
+            if self._view_depth is not None:
                 self.keyframes.push(frame)
             return touched, None
         with self._timer("vote"):
@@ -389,13 +392,16 @@ class SemanticMapper:
         return touched, self.keyframes.push(frame)
 
     def _with_predicted_depth(self, frame: Frame) -> Frame:
-        """The frame with depth from the keyframes before it; without any where it is no keyframe, or the first one."""
+        """The frame with depth from the keyframes before it; without any where it is no keyframe."""
         depth = None
         if self.keyframes.accepts(frame):
-            with self._timer("predict_depth"):
-                depth = self._view_depth.add(frame)
-            if depth is None:
-                self.keyframes.push(frame)
+            try:
+                with self._timer("predict_depth"):
+                    depth = self._view_depth.add(frame)
+            except FrameDropped as drop:
+                if drop.reason == "no_parallax":  # the next one is held against it
+                    self.keyframes.push(frame)
+                raise
         return replace(frame, depth=depth, depth_stamp_ns=None, world_T_depth=None)
 
     def _forget_views(self) -> None:
@@ -458,12 +464,15 @@ class SemanticMapper:
     def _nothing_measured(self, frame: Frame) -> str:
         volume = self.config.volume
         measured = frame.depth[frame.depth > 0]
-        found = f"{len(measured)} pixels are measured" + (
+        how, check = (
+            ("measured", "input.depth_unit_m") if self._view_depth is None else ("predicted", "the poses' unit")
+        )
+        found = f"{len(measured)} pixels are {how}" + (
             f", at {np.median(measured):.4g} m in the median" if len(measured) else ""
         )
         return (
             f"no pixel shows something at rest between {volume.min_depth_m} and {volume.max_depth_m} m ({found}): "
-            "check input.depth_unit_m, volume.min_depth_m, volume.max_depth_m and what is in front of the lens"
+            f"check {check}, volume.min_depth_m, volume.max_depth_m and what is in front of the lens"
         )
 
     def _vote(self, frame: Frame, segmentation: Segmentation, view: DepthView, observation: Observation) -> None:

@@ -12,13 +12,15 @@ import torch.nn.functional as F
 
 from gnesf_model.field.depth_network import DepthNetwork, DescribedView
 from gnesf_model.field.image_encoder import image_tensor
-from gnesf_model.field.parallax import useful_views
+from gnesf_model.field.parallax import LEAST_BASELINE_M, useful_views
 from gnesf_model.field.shrunk import shrunk
 from gnesf_model.field.views import FEATURE_STRIDES
-from gnesf_model.frame import Frame
+from gnesf_model.frame import Frame, FrameDropped
 
 _STEP = 1.2
 """Neighbouring cells whose depths differ by more than this factor belong to different surfaces."""
+_LEAST_CONTRAST = 4.0
+"""Standard deviation of an image's channels, of 255, below which it is noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,23 +64,38 @@ class ViewDepth:
         self._window.clear()
 
     @torch.inference_mode()
-    def add(self, frame: Frame) -> np.ndarray | None:
-        """Depth (H, W) float32 m of a keyframe, 0 where it is not known; None: no earlier view stands apart from it.
+    def add(self, frame: Frame) -> np.ndarray:
+        """Depth (H, W) float32 m of a keyframe, 0 where it is not known.
 
         The frame serves the following ones. Where poses have jumped, earlier views are not where they were said to be,
         and are forgotten.
+
+        Raises:
+            FrameDropped: ``no_parallax``, no earlier view stands apart from this one, which is remembered; or
+                ``no_contrast``, the image shows nothing, and is not.
         """
         if self._jumps.setdefault(frame.source, frame.pose_jumps) != frame.pose_jumps:
             self._jumps[frame.source] = frame.pose_jumps
             self.clear()
         small = shrunk(frame, self.side_px)
+        contrast = float(small.rgb.std(axis=(0, 1)).max())
+        if contrast < _LEAST_CONTRAST:  # what the network makes of such an image is a wall, somewhere
+            raise FrameDropped(
+                "no_contrast",
+                f"the image is of one colour (standard deviation {contrast:.1f} of 255, {_LEAST_CONTRAST} expected), "
+                "which says nothing of depth: is the lens covered, the exposure right?",
+            )
         image = image_tensor(small.rgb, self.device)[None]
         (view,) = self.network.describe(image, [small.camera], [small.world_T_cam])
         others = [r.world_T_cam for r in self._window]
         sources = [self._window[n].view for n in useful_views(frame.world_T_cam, others, self.views)]
         self._window.append(_Remembered(frame.world_T_cam, view))
         if not sources:
-            return None
+            raise FrameDropped(
+                "no_parallax",
+                f"none of the {len(others)} keyframes before stands {LEAST_BASELINE_M} m apart and looks the same way, "
+                "so there is nothing to tell depth by: move the camera sideways, not only on the spot",
+            )
         depth, confidence = self.network.depth(self.network(view, sources))
         known = depth * (confidence >= self.min_confidence)
         fine = _refined(known, small.camera.height, small.camera.width).cpu().numpy()

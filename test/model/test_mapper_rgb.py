@@ -36,9 +36,19 @@ class ExactDepth(ViewDepth):
         self.truth = {frame.stamp_ns: frame.depth for frame in frames}
         self.asked: list[int] = []
 
-    def add(self, frame: Frame) -> np.ndarray | None:
+    def add(self, frame: Frame) -> np.ndarray:
         self.asked.append(frame.stamp_ns)
-        return None if super().add(frame) is None else self.truth[frame.stamp_ns]
+        super().add(frame)
+        return self.truth[frame.stamp_ns]
+
+
+def vote(mapper: SemanticMapper, frame: Frame) -> bool:
+    """Whether a frame becomes a keyframe that votes; the first one has nothing before it."""
+    try:
+        return mapper.integrate(frame).keyframe is not None
+    except FrameDropped as drop:
+        assert drop.reason == "no_parallax" and drop.segmentation is not None
+        return False
 
 
 def state(mapper) -> list[torch.Tensor]:
@@ -55,9 +65,12 @@ def without_depth(frame: Frame) -> Frame:
 def test_predicted_depth_is_mapped_as_measured_depth_is(frames):
     sensor = ExactDepth(frames)
     mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
-    updates = [mapper.integrate(without_depth(frame)) for frame in frames]
-    voted = [frame for frame, update in zip(frames, updates) if update.keyframe is not None]
-    assert 4 < len(voted) < len(frames) - 1 and mapper.frames == len(frames)
+    with pytest.raises(FrameDropped, match="none of the 0 keyframes before") as drop:
+        mapper.integrate(without_depth(frames[0]))
+    assert drop.value.reason == "no_parallax" and drop.value.segmentation is not None
+    updates = [mapper.integrate(without_depth(frame)) for frame in frames[1:]]
+    voted = [frame for frame, update in zip(frames[1:], updates) if update.keyframe is not None]
+    assert 4 < len(voted) < len(updates) and mapper.frames == len(updates)
     assert len(sensor.asked) == mapper.keyframes.count == len(voted) + 1, "the first one has nothing before it"
     expected = SemanticMapper(Config.from_flat({"device": "cpu", "keyframes.min_translation_m": 0.0}), oracle(frames))
     for frame in voted:
@@ -76,7 +89,7 @@ def test_a_keyframe_counts_as_several_frames(frames):
         mapper = SemanticMapper(config, oracle(frames), view_depth=ExactDepth(frames))
         voted = 0
         for frame in frames:
-            voted += mapper.integrate(without_depth(frame)).keyframe is not None
+            voted += vote(mapper, without_depth(frame))
             if voted == 1:
                 break
         seen[weight] = len(mapper.surface().points)
@@ -88,7 +101,7 @@ def test_measured_depth_is_not_looked_at(frames):
     for shown in (frames, [replace(f, depth=np.full_like(f.depth, 1.5)) for f in frames]):
         mapper = SemanticMapper(RGB, oracle(frames), view_depth=ExactDepth(frames))
         for frame in shown:
-            mapper.integrate(frame)
+            vote(mapper, frame)
         maps.append(state(mapper))
     assert all(torch.equal(a, b) for a, b in zip(*maps))
 
@@ -96,6 +109,7 @@ def test_measured_depth_is_not_looked_at(frames):
 def test_a_standing_camera_maps_nothing_and_is_not_asked_again(frames):
     sensor = ExactDepth(frames)
     mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
+    assert not vote(mapper, frames[0])
     for _ in range(3):
         update = mapper.integrate(frames[0])
         assert update.keyframe is None and len(update.blocks) == 0
@@ -107,21 +121,28 @@ def test_depth_out_of_range_is_not_predicted_at_every_frame(frames):
     sensor = ExactDepth(frames)
     sensor.truth = {stamp: np.full_like(depth, 50) for stamp, depth in sensor.truth.items()}
     mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
+    reasons = []
     for frame in frames:
-        assert mapper.integrate(frame).keyframe is None
-    assert len(sensor.asked) == mapper.keyframes.count < len(frames) and mapper.grid.count == 0
+        try:
+            assert mapper.integrate(frame).keyframe is None
+        except FrameDropped as drop:
+            reasons.append(drop.reason)
+            text = str(drop)
+    assert reasons == ["no_parallax", *["no_depth"] * (len(reasons) - 1)] and "pixels are predicted, at 50 m" in text
+    assert len(sensor.asked) == mapper.keyframes.count == len(reasons) < len(frames) and mapper.grid.count == 0
 
 
 def test_views_are_forgotten_with_the_map(frames):
     sensor = ExactDepth(frames)
     mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
-    moved = [f for f in frames if mapper.integrate(f).keyframe is not None]
+    moved = [f for f in frames if vote(mapper, f)]
     other = SemanticMapper(RGB, oracle(frames), view_depth=ExactDepth(frames))
     other.replace(mapper.contents())
     mapper.reset()
     for first in (mapper, other):
-        assert first.integrate(moved[2]).keyframe is None, "as the first one"
-        assert first.integrate(moved[3]).keyframe is not None
+        with pytest.raises(FrameDropped, match="none of the 0 keyframes"):
+            first.integrate(moved[2])
+        assert vote(first, moved[3])
     assert other.grid.count > mapper.grid.count > 0
 
 
@@ -137,7 +158,8 @@ def test_geometry_and_network_go_together(frames):
 def test_the_update_shows_the_depth_that_was_mapped(frames):
     sensor = ExactDepth(frames)
     mapper = SemanticMapper(RGB, oracle(frames), view_depth=sensor)
-    for frame in frames:
+    vote(mapper, without_depth(frames[0]))
+    for frame in frames[1:]:
         update = mapper.integrate(without_depth(frame))
         if update.keyframe is None:
             assert update.frame.depth is None
