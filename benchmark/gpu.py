@@ -104,7 +104,7 @@ def _frames(options: argparse.Namespace) -> list[Any]:
     if REDKITCHEN.is_dir() and not options.room:
         source: Any = open_source(REDKITCHEN)
     else:
-        source = RoomSource(1, frames=options.frames, width=640, height=480, shading=False)
+        source = RoomSource(1, frames=options.frames, width=640, height=480, stride=6, shading=False)
     return [frame for frame, _ in zip(source, range(options.frames))]
 
 
@@ -112,6 +112,7 @@ def _run(frames: list[Any], geometry: str, segmented: bool, device: torch.device
     """Times of keyframes, and what one of them counts."""
     from gnesf_model.build import build_mapper
     from gnesf_model.config import Config
+    from gnesf_model.frame import FrameDropped
     from gnesf_model.labels import LabelSpace
     from gnesf_model.segment import Segmentation
     from gnesf_model.segment.segmenter import grid_size
@@ -136,7 +137,10 @@ def _run(frames: list[Any], geometry: str, segmented: bool, device: torch.device
     times = []
     for frame in frames[:-1]:
         start = time.perf_counter()
-        mapper.integrate(frame)  # ends with the device's work: it reads the stages' times
+        try:
+            mapper.integrate(frame)  # ends with the device's work: it reads the stages' times
+        except FrameDropped:  # the first one, which has nothing before it to tell depth by, and the like
+            continue
         times.append((time.perf_counter() - start) * 1e3)
     counted = ByteCounter()
     with FlopCounterMode(display=False) as flops, counted:
