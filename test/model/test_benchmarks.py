@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import gpu, growth, keyframe
+from benchmark import gpu, growth, keyframe, table
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import nearest_labels
@@ -102,3 +102,12 @@ def test_bytes_and_operations_are_counted():
     found = gpu.measure(["--device", "cpu", "--frames", "3", "--room", "--ceiling", "0.01"])
     bare, segmented = found["runs"]["no segmenter"], found["runs"]["bundled"]
     assert 0 < bare["flops"] < segmented["flops"] and 0 < bare["bytes"] < segmented["bytes"]
+
+
+def test_the_table_in_the_readme_is_that_of_the_kept_results():
+    text = table.README.read_text(encoding="utf-8")
+    assert table.with_table(text, table.table()) == text, "python -m benchmark.table writes it anew"
+    shown = [json.loads(path.read_text(encoding="utf-8")) for path in table.RESULTS.glob("*.json")]
+    assert {result["benchmark"] for result in shown} >= {"keyframe", "growth", "end_to_end", "tsdf", "stages"}
+    with pytest.raises(ValueError, match="README.md has no place for the table"):
+        table.with_table("no marks", "")
