@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 README = HERE.parent / "README.md"
@@ -21,7 +23,7 @@ BEGIN, END = "<!-- benchmarks: python -m benchmark.table -->", "<!-- end of benc
 def table(results: Path = RESULTS) -> str:
     """Markdown of all kept results, in the order of their names."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
-    lines = ["| benchmark | what | | |", "|---|---|---|---|"]
+    lines = ["| benchmark | what | figure | more |", "|---|---|---|---|"]
     for result in found:
         for number, row in enumerate(result["rows"]):
             name = f"`{result['benchmark']}`" if number == 0 else ""
@@ -45,7 +47,15 @@ def _origin(result: dict[str, Any]) -> str:
     machine = result["machine"]
     where = f"{machine['processor']}, {machine['cores']} cores"
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    return f"`{result['benchmark']}`: {where}, {versions}, commit {result['commit']}.  "
+    loads = _loads(result)
+    load = f"load {min(loads)} to {max(loads)}, " if loads else ""
+    return f"`{result['benchmark']}`: {where}, {load}{versions}, commit {result['commit']}.  "
+
+
+def _loads(result: dict[str, Any]) -> list[float]:
+    """What is said of the load, of all or of each round or run."""
+    told = [result, *result.get("rounds", []), *result.get("runs", {}).values()]
+    return [one for part in told if "load" in part for one in np.ravel(part["load"]).tolist()]
 
 
 def main(names: list[str]) -> int:
