@@ -3,11 +3,12 @@
 usage: python -m benchmark.growth [--sizes 2 10 30 100] [--views 12] [--threads 1]
 
 Two procedural rooms are walked through again and again, each time shifted by whole blocks of voxels to where nothing is
-mapped yet: every window holds the same views, so its figures differ by the size of the map alone. The mapper has its
-defaults, learned votes and neighbours, and enough memory; classes come from the room, for what a network costs does not
-depend on the map. A window is the two rooms up to a size; its figure is the median over their keyframes, on the clock
-and of the processor. The mean counts the moments in which tables grow, too. After each room somebody looks at what
-changed, as occupancy grid and voxel blocks do, and in each window once at the whole surface, as the cloud does.
+mapped yet. A window is the two rooms up to a size. In it every view goes into a fresh map, too, turn about, so that
+both wait alike for what else the machine does: a ratio is the median over the window's keyframes of grown over fresh,
+and the first window, where the two are alike, shows how far to trust it. The mapper has its defaults, learned votes and
+neighbours, and enough memory; classes come from the room, for what a network costs does not depend on the map. The mean
+counts the moments in which tables grow, too. After each room somebody looks at what changed, as occupancy grid and
+voxel blocks do, and at the end of each window once at the whole surface, as the cloud does.
 """
 
 from __future__ import annotations
@@ -16,13 +17,23 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from benchmark.machine import describe, load
+from gnesf_model.build import build_mapper
+from gnesf_model.config import Config
+from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.device import set_cpu_threads
+from gnesf_model.frame import Frame
+from gnesf_model.labels import LabelSpace
 from gnesf_model.machine import peak_memory_mb
+from gnesf_model.mapper import SemanticMapper
+from gnesf_model.segment.oracle import OracleSegmenter
+from gnesf_model.volume.changes import BlockChanges
 
 GOAL = 1.2
 SIZES = (2, 10, 30, 100)
@@ -31,17 +42,57 @@ PER_ROW = 10
 SEEDS = (1, 2)
 
 
+class Walk:
+    """A mapper with somebody who looks at its changes, and what keyframes and looks took."""
+
+    def __init__(self, mapper: SemanticMapper) -> None:
+        self.mapper, self.changes = mapper, BlockChanges(lambda: mapper.grid)
+        self.keyframes: list[tuple[float, float]] = []
+        self.looks: list[tuple[float, float]] = []
+
+    def see(self, frame: Frame) -> None:
+        """Map a frame."""
+        self.keyframes.append(timed(lambda: self.changes.add(self.mapper.integrate(frame).blocks)))
+
+    def look(self) -> None:
+        """Look at what changed since the last look."""
+        self.looks.append(timed(lambda: self.mapper.surface(self.changes.take()[0])))
+
+    def figures(self, rooms: int, views: int) -> dict[str, float]:
+        """Medians over the last rooms."""
+        wall, processor = np.array(self.keyframes[-rooms * views :]).T
+        look_wall, look_processor = np.median(self.looks[-rooms:], axis=0)
+        return {
+            "keyframe_ms": float(np.median(wall)),
+            "keyframe_p95_ms": float(np.percentile(wall, 95)),
+            "processor_ms": float(np.median(processor)),
+            "processor_mean_ms": float(processor.mean()),
+            "look_ms": float(look_wall),
+            "look_processor_ms": float(look_processor),
+        }
+
+
+def ratios(grown: Walk, fresh: Walk) -> dict[str, float]:
+    """Grown over fresh, of what both did last: medians of the pairs, and the ratio of the means."""
+    count = len(fresh.keyframes)
+    ours, theirs = np.array(grown.keyframes[-count:]), np.array(fresh.keyframes)
+    clock, processor = np.median(ours / theirs, axis=0)
+    looks = np.array(grown.looks[-len(fresh.looks) :]) / np.array(fresh.looks)
+    return {
+        "clock": float(clock),
+        "processor": float(processor),
+        "processor_mean": float(ours[:, 1].mean() / theirs[:, 1].mean()),
+        "look": float(np.median(looks[:, 0])),
+        "look_processor": float(np.median(looks[:, 1])),
+    }
+
+
 def measure(arguments: list[str]) -> dict[str, Any]:
     """Walk through all rooms once."""
-    from gnesf_model.build import build_mapper
-    from gnesf_model.config import Config
-    from gnesf_model.data.procrooms import RoomSource
-    from gnesf_model.device import set_cpu_threads
-    from gnesf_model.labels import LabelSpace
-    from gnesf_model.segment.oracle import OracleSegmenter
-    from gnesf_model.volume.changes import BlockChanges
-
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if np.diff([0, *options.sizes]).min() < len(SEEDS):
+        parser.error(f"--sizes rise by {len(SEEDS)} at least, the rooms of a window")
     set_cpu_threads(options.threads)
     size = {"width": options.width, "height": options.width * 3 // 4}
     rooms = [
@@ -50,32 +101,40 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     ]
     labels: dict[int, np.ndarray] = {}
     segmenter = OracleSegmenter(labels.__getitem__, LabelSpace.load(RoomSource.label_space))
-    settings = {"device": "cpu", "cpu_threads": options.threads, "volume.max_map_memory_mb": 1e5}
     # Every view votes, wherever the room before it ended.
-    mapper = build_mapper(Config.from_flat({**settings, "keyframes.min_translation_m": 0.0}), segmenter)
-    changes = BlockChanges(lambda: mapper.grid)
-    before, keyframes, looks, windows = load(), [], [], []
+    settings = {"cpu_threads": options.threads, "volume.max_map_memory_mb": 1e5, "keyframes.min_translation_m": 0.0}
+    config = Config.from_flat({"device": "cpu", **settings})
+    before, windows = load(), []
+    grown, fresh = Walk(build_mapper(config, segmenter)), None
     for number in range(max(options.sizes)):
-        shift = np.array([number % PER_ROW, number // PER_ROW, 0.0]) * SPACING_BLOCKS * mapper.grid.block_size_m
+        if number + len(rooms) in options.sizes:
+            fresh = Walk(build_mapper(config, segmenter))
+        shift = np.array([number % PER_ROW, number // PER_ROW, 0.0]) * SPACING_BLOCKS * grown.mapper.grid.block_size_m
         for index, view in enumerate(rooms[number % len(rooms)]):
             frame = _moved(view, number * options.views + index, shift)
             labels.clear()
             labels[frame.stamp_ns] = frame.labels
-            keyframes.append(_timed(lambda frame=frame: changes.add(mapper.integrate(frame).blocks)))
-        looks.append(_timed(lambda: mapper.surface(changes.take()[0])))
+            walks = [grown] if fresh is None else [grown, fresh]
+            for walk in walks[:: 1 if index % 2 else -1]:
+                walk.see(frame)
+        for walk in walks:
+            walk.look()
         if number + 1 in options.sizes:
-            whole = _timed(mapper.surface)
-            window = _window(keyframes[-len(rooms) * options.views :], looks[-len(rooms) :])
-            windows.append(window | {"rooms": number + 1, "cloud_ms": whole[0], "cloud_processor_ms": whole[1]})
-            windows[-1] |= {
-                "blocks": mapper.grid.count,
-                "map_mb": mapper.memory_bytes / 1e6,
-                "peak_memory_mb": peak_memory_mb(),
-            }
-    first, last = windows[0], windows[-1]
-    ratios = {
-        name: last[name] / first[name] for name in ("keyframe_ms", "processor_ms", "processor_mean_ms", "look_ms")
-    }
+            whole = timed(grown.mapper.surface)
+            windows.append(
+                {
+                    "rooms": number + 1,
+                    **grown.figures(len(rooms), options.views),
+                    "fresh": fresh.figures(len(rooms), options.views),
+                    "ratio": ratios(grown, fresh),
+                    "cloud_ms": whole[0],
+                    "cloud_processor_ms": whole[1],
+                    "blocks": grown.mapper.grid.count,
+                    "map_mb": grown.mapper.memory_bytes / 1e6,
+                    "peak_memory_mb": peak_memory_mb(),
+                }
+            )
+            fresh = None
     return {
         "benchmark": "growth",
         **describe("torch", "numpy"),
@@ -85,22 +144,19 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         "threads": options.threads,
         "load": [before, load()],
         "windows": windows,
-        "ratio": ratios,
+        "ratio": windows[-1]["ratio"],
         "rows": [
             *(
                 (
                     f"{w['rooms']} rooms, {w['blocks']} blocks",
-                    f"{w['keyframe_ms']:.1f} ms",
-                    f"processor {w['processor_ms']:.1f} ms, mean {w['processor_mean_ms']:.1f} ms; look at the room's "
-                    f"changes {w['look_ms']:.0f} ms, at all {w['cloud_ms']:.0f} ms; map {w['map_mb']:.0f} MB",
+                    f"{w['keyframe_ms']:.0f} ms",
+                    f"{w['ratio']['clock']:.2f} of a fresh map's {w['fresh']['keyframe_ms']:.0f} ms, processor "
+                    f"{w['ratio']['processor']:.2f}; look at a room's changes {w['look_ms']:.0f} ms "
+                    f"({w['ratio']['look']:.2f}), at all {w['cloud_ms']:.0f} ms; map {w['map_mb']:.0f} MB",
                 )
                 for w in windows
             ),
-            (
-                "last window / first",
-                f"{ratios['keyframe_ms']:.2f}",
-                f"processor {ratios['processor_ms']:.2f}, mean {ratios['processor_mean_ms']:.2f}; goal {GOAL:.1f}",
-            ),
+            ("grown / fresh, last window", f"{windows[-1]['ratio']['clock']:.2f}", f"goal {GOAL:.1f}"),
             ("load", f"{before} to {load()}", f"{options.threads} thread"),
         ],
     }
@@ -113,24 +169,11 @@ def _moved(view: Any, number: int, shift: np.ndarray) -> Any:
     return replace(view, world_T_cam=pose, stamp_ns=(number + 1) * 1_000_000_000)
 
 
-def _timed(action: Any) -> tuple[float, float]:
+def timed(action: Callable[[], Any]) -> tuple[float, float]:
     """Milliseconds on the clock and of the processor."""
     start, processor = time.perf_counter(), time.process_time()
     action()
     return (time.perf_counter() - start) * 1e3, (time.process_time() - processor) * 1e3
-
-
-def _window(keyframes: list[tuple[float, float]], looks: list[tuple[float, float]]) -> dict[str, float]:
-    wall, processor = np.array(keyframes).T
-    look_wall, look_processor = np.median(looks, axis=0)
-    return {
-        "keyframe_ms": float(np.median(wall)),
-        "keyframe_p95_ms": float(np.percentile(wall, 95)),
-        "processor_ms": float(np.median(processor)),
-        "processor_mean_ms": float(processor.mean()),
-        "look_ms": float(look_wall),
-        "look_processor_ms": float(look_processor),
-    }
 
 
 def _parser() -> argparse.ArgumentParser:

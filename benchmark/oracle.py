@@ -62,6 +62,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     frames = list(room)
     results = {name: row(room, frames, settings) for name, settings in ROWS.items()}
     return {
+        "benchmark": "oracle",
         **describe("torch", "numpy"),
         "seed": options.seed,
         "frames": options.frames,

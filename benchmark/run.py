@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-HELPERS = ("run", "machine", "node_player", "peer")
+HELPERS = ("run", "machine", "node_player", "peer", "table")
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
             print(f"{name}: failed, {error}\n")
             failed = 1
             continue
-        rows = result.pop("rows")
+        rows = result["rows"]
         path = HERE / "out" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

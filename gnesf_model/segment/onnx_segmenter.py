@@ -211,6 +211,9 @@ def _open(path: Path, providers: list[Any], cpu_threads: int | None) -> Any:
     options.log_severity_level = 3
     if cpu_threads is not None:
         options.intra_op_num_threads = cpu_threads
+    # By default its threads wait for each other at work for long (docs/performance.md). Versions that do not know this
+    # entry ignore it.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
     try:
         return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
     except Exception as error:  # onnxruntime's errors share no base class

@@ -1,0 +1,71 @@
+"""README's table of benchmarks, from the results that the repository keeps.
+
+usage: python -m benchmark.table          write the table of benchmark/results into README.md
+       python -m benchmark.table NAME ...  keep these of the last `make bench` before
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- benchmarks: python -m benchmark.table -->", "<!-- end of benchmarks -->"
+
+
+def table(results: Path = RESULTS) -> str:
+    """Markdown of all kept results, in the order of their names."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    lines = ["| benchmark | what | figure | more |", "|---|---|---|---|"]
+    for result in found:
+        for number, row in enumerate(result["rows"]):
+            name = f"`{result['benchmark']}`" if number == 0 else ""
+            lines.append(f"| {name} | {' | '.join(cell.strip() for cell in row)} |")
+    return "\n".join([*lines, "", *(_origin(result) for result in found)])
+
+
+def with_table(text: str, new: str) -> str:
+    """A README with another table.
+
+    Raises:
+        ValueError: it has no place for one.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"README.md has no place for the table: expected one line {BEGIN} and one {END}")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"
+
+
+def _origin(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    where = f"{machine['processor']}, {machine['cores']} cores"
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    loads = _loads(result)
+    load = f"load {min(loads)} to {max(loads)}, " if loads else ""
+    return f"`{result['benchmark']}`: {where}, {load}{versions}, commit {result['commit']}.  "
+
+
+def _loads(result: dict[str, Any]) -> list[float]:
+    """What is said of the load, of all or of each round or run."""
+    told = [result, *result.get("rounds", []), *result.get("runs", {}).values()]
+    return [one for part in told if "load" in part for one in np.ravel(part["load"]).tolist()]
+
+
+def main(names: list[str]) -> int:
+    """Write the table; 0 when that was possible."""
+    RESULTS.mkdir(exist_ok=True)
+    for name in names:
+        shutil.copyfile(HERE / "out" / f"{name}.json", RESULTS / f"{name}.json")
+    README.write_text(with_table(README.read_text(encoding="utf-8"), table()), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
