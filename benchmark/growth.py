@@ -157,7 +157,11 @@ def measure(arguments: list[str]) -> dict[str, Any]:
                 for w in windows
             ),
             ("grown / fresh, last window", f"{windows[-1]['ratio']['clock']:.2f}", f"goal {GOAL:.1f}"),
-            ("load", f"{before} to {load()}", f"{options.threads} thread"),
+            (
+                "load",
+                f"{before} to {load()}",
+                f"{options.threads} thread; {size['width']}x{size['height']}, {options.views} views a room",
+            ),
         ],
     }
 

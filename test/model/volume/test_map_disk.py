@@ -80,6 +80,7 @@ def content(mapper: SemanticMapper) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # two minutes of work; a busy machine takes ten times that
 def test_thirty_rooms_in_a_tenth_of_the_memory_are_the_same_map(folder: Path) -> None:
     free = build_mapper(config(), Stripes())
     for frame in walk():
