@@ -134,4 +134,4 @@ class SemanticImages:
 
 def color_image(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
     """Colours (H, W, 3) uint8 of labels (H, W) uint8, black where unlabelled."""
-    return cv2.LUT(cv2.merge([labels] * 3), space.colors[None])
+    return cv2.applyColorMap(labels, np.ascontiguousarray(space.colors[:, None]))

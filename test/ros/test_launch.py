@@ -29,13 +29,25 @@ FILES = ("gnesf.launch.py", "replay.launch.py", "robots.launch.py")
 
 
 def ros2(*arguments: str, domain: int = 0, timeout_s: float = 250) -> str:
-    command = ["ros2", *arguments]
+    """What a command prints; the end of the test, with all that it said, where it fails or takes too long."""
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain or new_domain())}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False, cwd="/"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.Popen(
+        ["ros2", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+        preexec_fn=heed_interrupts,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # killed, a launch would leave its nodes behind
+        out, err = process.communicate()
+        raise AssertionError(f"no end within {timeout_s} s:\n{out}{err}") from None
+    assert process.returncode == 0, out + err
+    return out
+
+
+def heed_interrupts() -> None:
+    """A shell that runs the tests in the background has its children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @with_launch
@@ -100,8 +112,7 @@ class Launched:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                # A shell that runs the tests in the background has its children ignore it.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=heed_interrupts,
             )
 
     def __enter__(self) -> Launched:

@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 
 from gnesf_model.data.messages import COLOR_ENCODINGS, decode_depth, decode_image
 from gnesf_model.transforms import TransformTree
-from gnesf_ros.conversions import fill
+from gnesf_ros.conversions import cloud_message, fill, image_message
 from gnesf_ros.stamps import header
 
 CHANNELS = {
@@ -64,6 +64,36 @@ def test_cv_bridge_reads_the_same_depth(encoding: str, kind: type) -> None:
     theirs = CvBridge().imgmsg_to_cv2(image(encoding, pixels), "passthrough").astype(np.float32)
     unit = np.float32(0.001) if kind is np.uint16 else np.float32(1.0)
     np.testing.assert_allclose(decode_depth(image(encoding, pixels)), theirs * unit, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (16, 24, 3)], ids=["mono8", "rgb8"])
+def test_cv_bridge_reads_our_images(shape: tuple[int, ...]) -> None:
+    pytest.importorskip("cv_bridge.boost.cv_bridge_boost", reason="cv_bridge is not installed, or not for this NumPy")
+    from cv_bridge import CvBridge
+
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    message = image_message(pixels, header(SECOND, "camera"))
+    np.testing.assert_array_equal(CvBridge().imgmsg_to_cv2(message, "passthrough"), pixels)
+    depth = pixels.reshape(16, -1).astype(np.float32)
+    message = image_message(depth, header(SECOND, "camera"))
+    np.testing.assert_array_equal(CvBridge().imgmsg_to_cv2(message, "32FC1"), depth)
+
+
+def test_sensor_msgs_py_reads_our_clouds() -> None:
+    point_cloud2 = pytest.importorskip("sensor_msgs_py.point_cloud2", reason="sensor_msgs_py is not installed")
+    kinds = {"x": "<f4", "y": "<f4", "z": "<f4", "rgb": "<u4", "label": "<u4", "confidence": "<f4"}
+    points = np.zeros(50, list(kinds.items()))
+    rng = np.random.default_rng(0)
+    for name in kinds:
+        points[name] = rng.integers(0, 200, 50)
+    read = point_cloud2.read_points(cloud_message(points, header(SECOND, "odom")))
+    assert read.dtype.names == tuple(kinds)
+    for name in kinds:
+        np.testing.assert_array_equal(read[name].view(kinds[name]), points[name])
+    organised = points.reshape(5, 10).copy()
+    organised["z"][0] = np.nan
+    message = cloud_message(organised, header(SECOND, "camera"))
+    assert len(point_cloud2.read_points(message, ("x", "y", "z"), skip_nans=True)) == 40
 
 
 def test_tf2_interpolates_the_same_chain() -> None:
