@@ -23,7 +23,6 @@ from gnesf_ros.mapping import Mapping
 from gnesf_ros.parameters import declare_parameters, follow_changes
 from gnesf_ros.parts import Active, Configured
 from gnesf_ros.publishers import Publishers
-from gnesf_ros.seldom import Gate, SeldomGroup
 from gnesf_ros.services import Services
 from gnesf_ros.status import Tally
 from gnesf_ros.worker import Mark, Worker
@@ -33,8 +32,7 @@ NAME = "gnesf"
 BAG_TOPICS = ("color_topic", "camera_info_topic", "depth_topic", "pose_topic")
 """Settings of the input that choose topics of a bag."""
 _POLL_S = 0.1
-"""What comes is looked at at once; this is for what does not come, and each look wakes the whole executor. While
-messages come, requests are looked at as often."""
+"""What comes is looked at at once; this is for what does not come, and each look wakes the whole executor."""
 _DIAGNOSTICS_S = 1.0
 _FRAME_S = 20.0
 """So long a transition waits for the frame in work."""
@@ -78,10 +76,7 @@ class GnesfNode:
         self._last_status: MapperStatus | None = None
         self._restarts: deque[tuple[int, Mark]] = deque()
         """Maps that pose jumps began, noted by the worker's thread."""
-        self._gate = Gate()
-        self._seldom = SeldomGroup(self._gate)
-        self._services = Services(self, SeldomGroup(self._gate))
-        self._seldom.take_in(self.node)
+        self._services = Services(self)
         follow_changes(self.node, lambda: self.config, self._phase, self._take_config)
 
     def configure(self) -> None:
@@ -93,7 +88,6 @@ class GnesfNode:
         mapper = build_mapper(self.config)
         with self._outputs.recording():
             self._configured = self._with_outputs(mapper)
-        self._seldom.take_in(self.node)
         self._last_status = None
         self._restarts.clear()
         self._configured.worker.start()
@@ -110,7 +104,6 @@ class GnesfNode:
         self._configured.worker.call(self._configured.mapper.jumps.forget)
         with self._inputs.recording():
             self._active = self._with_inputs(self._configured)
-        self._seldom.take_in(self.node)
         self._configured.mapping.active = True
         self._configured.worker.refuse("paused" if self._configured.mapping.paused else "")
         self._publish_status()
@@ -127,7 +120,6 @@ class GnesfNode:
             self.node.get_logger().warning(f"the mapper did not finish its frame within {_FRAME_S:.0f} s")
         self._configured.mapping.active = False
         self._inputs.destroy()
-        self._gate.open()  # for good: what shuts it is gone
         self._configured.tally.close(self._active.inputs)
         self._active = None
         self._publish_status()
@@ -213,7 +205,7 @@ class GnesfNode:
     def _with_inputs(self, parts: Configured) -> Active:
         """The subscriptions, and what watches them."""
         worker = parts.worker
-        inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending, self._gate.shut)
+        inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending)
         self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
         return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper, parts.tally))
 
@@ -256,7 +248,6 @@ class GnesfNode:
         )
 
     def _on_poll(self) -> None:
-        self._gate.open()
         self._active.inputs.poll()
         self._publish_status()
 

@@ -57,25 +57,17 @@ class FrameInput:
         config: settings.
         submit: takes each complete frame.
         idle: whether all frames submitted so far are done.
-        came: called before each message is taken.
 
     Raises:
         ValueError: settings that contradict each other, or TF is asked for and its message type is missing.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        config: Config,
-        submit: Callable[[Frame], None],
-        idle: Callable[[], bool],
-        came: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, node: Node, config: Config, submit: Callable[[Frame], None], idle: Callable[[], bool]) -> None:
         use = "none" if not config.node.use_depth else "required" if config.geometry == "depth" else "optional"
         self.assembler = CameraRig(config.input, use)
         self.color_frame = ""
         self.trouble = ""
-        self._node, self._config, self._submit, self._idle, self._came = node, config, submit, idle, came
+        self._node, self._config, self._submit, self._idle = node, config, submit, idle
         self._every_frame = config.node.queue == "all"
         self._held: deque[tuple[str, Any]] = deque(maxlen=_HELD_POSES)
         self._ended = True
@@ -172,7 +164,6 @@ class FrameInput:
 
     def _on_message(self, topic: Topic, take: Callable[[Any], None], msg: Any) -> None:
         self._ended = False
-        self._came()
         self._guarded(f"a message of {topic.name}", take, msg)
         self.poll()
 

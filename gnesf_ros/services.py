@@ -55,11 +55,12 @@ class Services:
 
     Args:
         host: the node.
-        group: of their own: rclpy holds a group while one of its callbacks is waiting.
     """
 
-    def __init__(self, host: Host, group: MutuallyExclusiveCallbackGroup) -> None:
-        self._host, self._node, self._group = host, host.node, group
+    def __init__(self, host: Host) -> None:
+        self._host, self._node = host, host.node
+        # A group of its own: rclpy holds a group while one of its callbacks is waiting.
+        self._group = MutuallyExclusiveCallbackGroup()
         self._serve(Trigger, "reset", self._reset)
         self._serve(Trigger, "pause", self._pause)
         self._serve(Trigger, "resume", self._resume)
