@@ -79,7 +79,11 @@ class OpenRecording:
         points = load_labelled_points(labels) if labels is not None and labels.suffix == ".npz" else None
         self.labels_dir = labels if points is None else None
         self.source = open_source(
-            arguments.source, config=config.input, labels_dir=self.labels_dir, pose_dir=arguments.pose_dir
+            arguments.source,
+            config=config.input,
+            labels_dir=self.labels_dir,
+            pose_dir=arguments.pose_dir,
+            need_depth=config.geometry == "depth",
         )
         try:
             arguments.out.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,7 @@ def open_source(
     config: InputConfig | None = None,
     labels_dir: str | Path | None = None,
     pose_dir: str = POSE_DIR,
+    need_depth: bool = True,
 ) -> FrameSource:
     """Open a recording.
 
@@ -57,6 +58,7 @@ def open_source(
         labels_dir: ground truth: by file stem for a folder (default: its ``label/``), ``<stamp_ns>.png`` for a
             bag; a procedural room and a data set have their own.
         pose_dir: which folder holds the poses of an RGB-D folder; nothing else has one.
+        need_depth: False: an image of a bag whose depth is missing or does not fit is a frame all the same.
 
     Raises:
         ValueError, OSError: nothing of the accepted kinds, or it cannot be read; the text says what was found.
@@ -73,7 +75,7 @@ def open_source(
         from gnesf_model.data.bag import BagSource
 
         _check_no_pose_dir(f"the bag {path}", pose_dir)
-        return BagSource(path, config, labels_dir=labels_dir)
+        return BagSource(path, config, depth=None if need_depth else "optional", labels_dir=labels_dir)
     scene = _data_set(path)
     if scene is not None:
         _check_own_truth(str(path), labels_dir, pose_dir)
