@@ -293,7 +293,7 @@ class PredictedDepthConfig(Section):
         320, "Longer side of the image that the network looks at, px; it was trained at 256.", low=64, high=2048
     )
     views: int = option(4, "Earlier keyframes that a new one is compared with.", low=1, high=16)
-    min_confidence: float = option(0.3, "Depth that is less sure than this is not mapped, 0 to 1.", low=0.0, high=1.0)
+    min_confidence: float = option(0.5, "Depth that is less sure than this is not mapped, 0 to 1.", low=0.0, high=1.0)
     weight: float = option(
         2.0,
         "Frames of measured depth that a keyframe of predicted depth counts as. Below volume.min_weight two keyframes "

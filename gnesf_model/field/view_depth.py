@@ -50,7 +50,7 @@ class ViewDepth:
         side_px: int = 320,
         window: int = 9,
         views: int = 4,
-        min_confidence: float = 0.3,
+        min_confidence: float = 0.5,
         device: torch.device | str = "cpu",
     ) -> None:
         self.network = network.to(device).eval()
