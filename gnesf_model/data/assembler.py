@@ -216,12 +216,13 @@ class FrameAssembler:
         pose = self._chain.at(stamp_ns, frame_id)
         apart = paired is not None and paired.stamp_ns != stamp_ns
         depth_pose = self._chain.at(paired.stamp_ns, frame_id) if apart else None
+        rgb = rectifier.color(image.rgb)  # before depth: an image that does not fit its camera info is the one to name
         depth = None if paired is None else self._or_without(paired.rectified)
         apart &= depth is not None
         self._count_jump(stamp_ns, pose)
         return Frame(
             stamp_ns=stamp_ns,
-            rgb=rectifier.color(image.rgb),
+            rgb=rgb,
             camera=rectifier.camera,
             world_T_cam=pose,
             depth=depth,
