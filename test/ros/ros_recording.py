@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +13,29 @@ from scipy.spatial.transform import Rotation
 from gnesf_model.data.bag_writer import write_bag
 from gnesf_model.data.pose_chain import LINK_T_OPTICAL
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.frame import Frame
 
 FRAMES, WIDTH, HEIGHT = 24, 160, 120
 REMAPS = {f"{name}/{topic}": f"/camera/{name}/{topic}" for name, topic in (
     ("color", "image_raw"), ("color", "camera_info"), ("depth", "image_raw"),
 )}  # fmt: skip
 OPTICAL = "camera_color_optical_frame"
+
+
+class ColourOnly:
+    """A walk through a room, its depth left out."""
+
+    label_space = "scannet20"
+
+    def __init__(self) -> None:
+        self._room = RoomSource(1, frames=FRAMES, width=WIDTH, height=HEIGHT, stride=4, shading=False)
+        self.name, self.drops, self.last_message = self._room.name, Counter(), {}
+
+    def __len__(self) -> int:
+        return FRAMES
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (replace(frame, depth=None) for frame in self._room)
 
 
 def make(folder: Path) -> Path:

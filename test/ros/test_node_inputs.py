@@ -168,6 +168,32 @@ def test_poses_of_other_types_are_found_by_themselves(room_bag: Path, tmp_path: 
         robot.close()
 
 
+def at_400_hz(robot: Robot, pose_of: Callable[[int, np.ndarray], object], images: int = 10) -> int:
+    """Images at 10 Hz among poses at 400 Hz, never at an image's stamp; waits until the images are dealt with.
+
+    Args:
+        pose_of: message of a stamp and a (4, 4) pose.
+
+    Returns:
+        how many poses were sent.
+    """
+    frames, period, sent = robot.frames[:images], 2_500_000, 0
+    first, due = frames[0], {frame.stamp_ns // period: frame for frame in frames}
+    for k in range(first.stamp_ns // period - 1, frames[-1].stamp_ns // period + 3):
+        stamp = k * period + 1_100_000
+        at = min(max(stamp - first.stamp_ns, 0) / 1e8, len(frames) - 1.0)
+        robot.publishers["pose"].publish(pose_of(stamp, frames[round(at)].world_T_cam))
+        sent += 1
+        if k in due:
+            for role in ("depth", "color"):
+                robot.publishers[role].publish(usual_messages(due[k])[role])
+        time.sleep(0.0025)
+    done = lambda: robot.status.frames_processed + sum(robot.drops.values()) == len(frames)  # noqa: E731
+    robot.peer.wait(done, f"all images; {robot.drops}")
+    assert set(robot.drops) <= {"superseded"}  # on a busy machine
+    return sent
+
+
 def test_400_hz_odometry_reaches_every_image_and_qos_can_be_overridden(room_bag: Path, tmp_path: Path) -> None:
     """Odometry made reliable, the camera info latched and sent once: both by qos_overrides, as a user has to."""
     parameters = tmp_path / "qos.yaml"
@@ -185,26 +211,31 @@ def test_400_hz_odometry_reaches_every_image_and_qos_can_be_overridden(room_bag:
         assert [e.qos_profile.reliability for e in endpoints["/pose"]] == [ReliabilityPolicy.BEST_EFFORT]
         (info,) = robot.peer.node.get_subscriptions_info_by_topic("/camera/color/camera_info")
         assert info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        first, sent = robot.frames[0], 0
-        robot.publishers["info"].publish(camera_info_message(first.camera, header(0, OPTICAL)))
-        period = 2_500_000
-        images = robot.frames[:10]
-        due = {frame.stamp_ns // period: frame for frame in images}
-        for k in range(first.stamp_ns // period - 1, images[-1].stamp_ns // period + 3):
-            # Never at the stamp of an image: every pose is interpolated.
-            stamp = k * period + 1_100_000
-            at = min(max(stamp - first.stamp_ns, 0) / 1e8, len(images) - 1.0)
-            pose = images[round(at)].world_T_cam
-            robot.publishers["pose"].publish(odometry(stamp, OPTICAL, pose))
-            sent += 1
-            if k in due:
-                for role in ("depth", "color"):
-                    robot.publishers[role].publish(usual_messages(due[k])[role])
-            time.sleep(0.0025)
-        done = lambda: robot.status.frames_processed + sum(robot.drops.values()) == len(images)  # noqa: E731
-        robot.peer.wait(done, f"all images; {robot.drops}")
-        assert set(robot.drops) <= {"superseded"}  # on a busy machine
+        robot.publishers["info"].publish(camera_info_message(robot.frames[0].camera, header(0, OPTICAL)))
+        sent = at_400_hz(robot, lambda stamp, pose: odometry(stamp, OPTICAL, pose))
         robot.shows("odom /odom", f"{sent} messages")
+    finally:
+        robot.close()
+
+
+def test_400_hz_transforms_reach_every_image(room_bag: Path, tmp_path: Path) -> None:
+    """/tf of a robot whose localisation, wheels and arm publish: the camera's chain among edges of no interest."""
+    robot = Robot(room_bag, tmp_path / "log", {"pose": (TFMessage, "/tf")}, **{"input.pose_source": "tf"})
+    try:
+        robot.advertise("tf_static", TFMessage, "/tf_static", qos.latched())
+        robot.publishers["tf_static"].publish(
+            TFMessage(transforms=[transform(0, "base_link", OPTICAL, tilted_camera())])
+        )
+        robot.publishers["info"].publish(usual_messages(robot.frames[0])["info"])
+        still = np.eye(4)
+
+        def pose_of(stamp: int, pose: np.ndarray) -> TFMessage:
+            body = transform(stamp, "odom", "base_link", pose @ invert(tilted_camera()))
+            wheels = [transform(stamp, "base_link", f"wheel_{n}", still) for n in range(4)]
+            return TFMessage(transforms=[*wheels[:2], body, *wheels[2:]])
+
+        sent = at_400_hz(robot, pose_of)
+        robot.shows("tf /tf", f"{sent} messages")
     finally:
         robot.close()
 
@@ -281,6 +312,25 @@ def test_a_pose_jump_is_reported_and_pauses_the_map_where_that_is_wished(room_ba
         robot.says("1 noticed (pose_jumped): the camera jumped by", DiagnosticStatus.WARN)
         robot.node.wait_for_log("the map does not deform")
         robot.node.wait_for_log("~/resume")
+    finally:
+        robot.close()
+
+
+def test_a_pose_jump_is_warned_of_and_mapped_over_by_default(room_bag: Path, tmp_path: Path) -> None:
+    robot = Robot(room_bag, tmp_path / "log")
+    try:
+        for frame in robot.frames[:2]:
+            robot.send(frame)
+        before = robot.status.surface_voxels
+        for frame in robot.frames[2:4]:
+            pose = usual_messages(frame)["pose"]
+            pose.pose.position.x += 4.0
+            robot.send(frame, pose=pose)
+        assert (robot.status.frames_processed, robot.drops) == (4, {})
+        assert robot.status.surface_voxels > before, "what was mapped before stays, and the room is there twice"
+        robot.says("1 noticed (pose_jumped): the camera jumped by", DiagnosticStatus.WARN)
+        robot.node.wait_for_log("the map does not deform")
+        assert "emptied" not in robot.node.log and "paused" not in robot.node.log
     finally:
         robot.close()
 

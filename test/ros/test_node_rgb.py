@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from gnesf_msgs.msg import MapperStatus
-from ros_harness import NodeProcess, Peer, new_domain, play
-from ros_recording import HEIGHT, REMAPS, WIDTH, tilted_camera
+from ros_harness import ROOT, NodeProcess, Peer, new_domain, play
+from ros_recording import FRAMES, HEIGHT, REMAPS, WIDTH, ColourOnly, tilted_camera
 from sensor_msgs.msg import PointCloud2
 
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.bag_writer import write_bag
-from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation.metrics import load_metrics
 from gnesf_model.frame import FrameDropped
 from gnesf_model.visualization.cloud import CLOUD_POINT
 
-FRAMES = 24
 GEOMETRY = {"geometry": "rgb", "volume.min_weight": 1.0, "predicted_depth.min_confidence": 0.3}
-
-
-class ColourOnly:
-    """A walk through a room, its depth left out."""
-
-    label_space = "scannet20"
-
-    def __init__(self) -> None:
-        self._room = RoomSource(1, frames=FRAMES, width=WIDTH, height=HEIGHT, stride=4, shading=False)
-        self.name, self.drops, self.last_message = self._room.name, Counter(), {}
-
-    def __len__(self) -> int:
-        return FRAMES
-
-    def __iter__(self):
-        return (replace(frame, depth=None) for frame in self._room)
 
 
 def test_a_camera_alone_is_mapped_as_it_is_offline(tmp_path: Path) -> None:
@@ -83,3 +66,22 @@ def test_a_camera_alone_is_mapped_as_it_is_offline(tmp_path: Path) -> None:
     status = statuses[-1]
     assert status.keyframes == len(voted)
     assert dict(zip(status.drop_reasons, status.drop_counts)) == {"no_parallax": 1}
+
+
+def test_it_is_evaluated_through_the_node(tmp_path: Path) -> None:
+    """`gnesf eval recording --through-node --geometry rgb`: the map that is scored is that of the same run offline."""
+    write_bag(ColourOnly(), tmp_path / "bag", body_T_camera=tilted_camera(), labels_dir=tmp_path / "labels")
+    found = {}
+    for name, more in (("offline", ()), ("node", ("--through-node", "--rate", "0", "--set", "node.queue=all"))):
+        command = [sys.executable, "-m", "gnesf_model.cli", "eval", "recording", str(tmp_path / "bag"), "--out"]
+        command += [str(tmp_path / name), "--labels", str(tmp_path / "labels"), "--segmenter", "oracle"]
+        settings = {"cpu_threads": 1, "device": "cpu", **GEOMETRY}
+        command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+        assert done.returncode == 0, done.stderr
+        found[name] = load_metrics(tmp_path / name)
+    node, offline = found["node"], found["offline"]
+    assert (node["through"], node["frames"]) == ("node", FRAMES - 1)
+    assert node["dropped"] == offline["dropped"] == {"no_parallax": 1}
+    assert node["scores"] == offline["scores"]
+    assert node["map"]["surface_points"] == offline["map"]["surface_points"] > 100
