@@ -14,9 +14,10 @@ from gnesf_model.machine import peak_memory_mb
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment import BUNDLED, FOR_DEMONSTRATION
 from gnesf_ros import stamps
-from gnesf_ros.inputs import FrameInput, Topic
+from gnesf_ros.inputs import FrameInput
 from gnesf_ros.mapping import MapState
 from gnesf_ros.status import Tally
+from gnesf_ros.subscriptions import Topic, renaming
 from gnesf_ros.worker import Worker
 
 PATIENCE_S = 5.0
@@ -139,7 +140,7 @@ class Diagnosis:
     def _why_silent(self, topic: Topic) -> str:
         publishers = self._inputs.publishers(topic.role)
         if not publishers:
-            return f"no message on {topic.name}: nobody publishes it (remap {topic.role}, or start its publisher)"
+            return f"no message on {topic.name}: nobody publishes it (start its publisher, or {renaming(topic.role)})"
         if topic.incompatible:
             return (
                 f"no message on {topic.name}: the {topic.incompatible} of its publisher and of this node do not "
@@ -147,8 +148,8 @@ class Diagnosis:
             )
         if others := self._inputs.other_types(topic):
             return (
-                f"no message on {topic.name}: its publisher sends {', '.join(others)}, {topic.kind} is expected (remap "
-                f"{topic.role}, or choose node.image_transport or node.depth_transport)"
+                f"no message on {topic.name}: its publisher sends {', '.join(others)}, {topic.kind} is expected ("
+                f"{renaming(topic.role)}, or choose node.image_transport or node.depth_transport)"
             )
         return f"no message on {topic.name}: it has {publishers} publisher(s), which sent nothing yet"
 

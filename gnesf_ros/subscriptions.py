@@ -13,6 +13,8 @@ from rclpy.qos import QoSPolicyKind, QoSProfile, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
+from gnesf_ros.launch_arguments import REMAPPINGS
+
 try:  # Humble calls the module otherwise
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:
@@ -130,6 +132,15 @@ class Subscriptions:
 def camera_role(camera: str, kind: str) -> str:
     """A role, or a topic's relative name, of a camera."""
     return f"{camera}/{kind}" if camera else kind
+
+
+def renaming(role: str) -> str:
+    """How a user tells the node another topic for one of the roles that a launch file has an argument for."""
+    camera, _, kind = role.rpartition("/")
+    (name,) = (name for name, argument in REMAPPINGS.items() if argument == f"{kind}_topic")
+    if camera:
+        return f"remap {camera_role(camera, name)}"
+    return f"launch with {kind}_topic:=NAME, or remap {name}"
 
 
 def _words(profile: QoSProfile) -> str:

@@ -18,10 +18,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
+from gnesf_model.data.pose_chain import POSE_SOURCES
 from gnesf_model.geometry import quaternion_from_pose
 from gnesf_ros import inputs, qos
 from gnesf_ros.conversions import camera_info_message, image_message
 from gnesf_ros.stamps import header
+from gnesf_ros.subscriptions import renaming
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -100,7 +102,10 @@ def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) 
     try:
         wanted = "use_sim_time is true, but nothing comes on /clock"
         peer.wait(lambda: any(wanted in s.message for d in diagnostics for s in d.status), "the diagnostics to say so")
-        topic = "no message on /camera/color/image_raw: nobody publishes it"
+        topic = (
+            "no message on /camera/color/image_raw: nobody publishes it (start its publisher, or launch with "
+            "color_topic:=NAME, or remap color/image_raw)"
+        )
         assert any(topic in s.message for d in diagnostics for s in d.status)
         # A publisher of another type is there, and never heard.
         peer.node.create_publisher(CompressedImage, "/camera/color/image_raw", 10)
@@ -109,6 +114,27 @@ def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) 
     finally:
         peer.close()
         node.kill()
+
+
+def test_every_input_that_can_be_missed_has_a_way_to_be_renamed() -> None:
+    peer = Peer(new_domain())
+    try:
+        for source in POSE_SOURCES:
+            given = Config.from_flat({"input.pose_source": source})
+            found = inputs.FrameInput(peer.node, given, lambda frame: None, lambda: True)
+            for topic in found.required:
+                words = renaming(topic.role)
+                assert words.startswith(f"launch with {topic.role}_topic:=NAME, or remap ")
+                assert peer.node.resolve_topic_name(words.split()[-1]) == topic.name
+        two = inputs.FrameInput(
+            peer.node, Config.from_flat({"input.cameras": ["front", "rear"]}), lambda frame: None, lambda: True
+        )
+        assert renaming(two.required[0].role) == "remap front/color/image_raw", "no argument is there for it"
+        assert [peer.node.resolve_topic_name(renaming(t.role).split()[-1]) for t in two.required] == [
+            t.name for t in two.required
+        ]
+    finally:
+        peer.close()
 
 
 def test_without_the_type_of_tf_its_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
