@@ -32,11 +32,13 @@ _CHANGES = {
         "views": (int, "views of each room"),
         "epochs": (int, "passes over the rooms"),
         "points": (int, "surface points of a step"),
+        "learn": (str, "all, or colors: the head for colours alone, of the field given as --start"),
         "learning_rate": (float, "peak of the learning rate"),
         "seed": (int, "of everything random"),
     },
     "depth": {
         "rooms": (int, "rooms to train on"),
+        "first_room": (int, "rooms of its training seeds left out before these"),
         "views": (int, "keyframes of each room"),
         "epochs": (int, "passes over the rooms"),
         "learning_rate": (float, "peak of the learning rate"),
@@ -51,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     segmenter = networks.add_parser("segmenter", help="the small segmenter of the demonstration")
     field = networks.add_parser("field", help="the neural semantic field: how much each view's vote counts")
     depth = networks.add_parser("depth", help="depth from colour alone, for geometry: rgb")
-    segmenter.add_argument("--start", type=Path, metavar="DIR", help="begin with the weights of this network")
     for network, sub in (("segmenter", segmenter), ("field", field), ("depth", depth)):
+        sub.add_argument(
+            "--start", type=Path, metavar="PATH", help="begin with the weights that a training wrote there"
+        )
         sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, logs, the network")
         sub.add_argument("--rendered", type=Path, metavar="DIR", help="the rendered rooms (default OUT/rendered)")
         sub.add_argument("--recipe", choices=tuple(RECIPES[network]), help="default: what the device calls for")
@@ -72,11 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     device, network = torch_device(arguments.device).type, arguments.network
     chosen = RECIPES[network][arguments.recipe or ("gpu" if device == "cuda" else "cpu")]
     chosen = chosen.with_changes(**{name: getattr(arguments, name) for name in _CHANGES[network]})
-    more = {}
     if network == "segmenter":
         from gnesf_model.training.segmenter import train_segmenter as train
-
-        more["start"] = arguments.start
     elif network == "field":
         from gnesf_model.training.field import train_field as train
     else:
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         devices=arguments.devices,
         workers=arguments.workers,
         resume=arguments.resume,
-        **more,
+        start=arguments.start,
     )
     logger.info("wrote %s: name it as %s; logs: tensorboard --logdir %s", found, _NAMED[network], arguments.out)
     return 0

@@ -15,11 +15,12 @@ from gnesf_model.data.source import FrameSource
 from gnesf_model.evaluation.ground_truth import GroundTruth
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
 from gnesf_model.evaluation.mapping_run import PIXEL_STRIDE, REACH_VOX
-from gnesf_model.evaluation.novel_views import VARIANTS, observed, variant_labels
+from gnesf_model.evaluation.novel_views import VARIANTS, blended_colors, observed, variant_labels
 from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE, MethodLabels, VotesSideBySide, methods_of
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.view_depth import ViewDepth
+from gnesf_model.field.views import SourceViews
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.geometry import pixel_rays
 from gnesf_model.labels import UNKNOWN
@@ -37,6 +38,9 @@ ViewDepthMaker = Callable[[], ViewDepth | None]
 """Makes what predicts depth for one recording with ``geometry: rgb``; gives None for ``geometry: depth``."""
 
 TRUE_IMAGE, RENDERED_IMAGE = "segmenter on the true image", "segmenter on the rendered image"
+EXACT_IMAGE, MAP_COLORS = "segmenter on the image rendered from exact geometry", "segmenter on the map's mean colours"
+"""The rendered images are blended by the field, from the geometry that the other views measured or from the exact one;
+the last one shows the colours that the map holds."""
 
 
 @dataclass
@@ -48,14 +52,14 @@ class FieldTables:
         surface: table 2, labels of the surface, measured geometry ("with mesh").
         other_looks: table 3, as `surface` in rooms whose materials belong to other classes.
         ablation: table 4, labels of new views from the views around them.
-        psnr: of the rendered images, dB.
+        psnr: of the rendered images, dB, by the method that looks at them.
     """
 
     novel: UnitScores
     surface: UnitScores
     other_looks: UnitScores
     ablation: UnitScores
-    psnr: list[float] = field(default_factory=list)
+    psnr: dict[str, list[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """table1 .. table4: method -> scores; differences are to plain averaging, in table 1 to the true image."""
@@ -64,7 +68,7 @@ class FieldTables:
             "table2": self.surface.to_json(AVERAGED),
             "table3": self.other_looks.to_json(AVERAGED),
             "table4": self.ablation.to_json("votes on probabilities"),
-            "rendered_image_psnr_db": float(np.mean(self.psnr)) if self.psnr else None,
+            "psnr_db": {method: float(np.mean(values)) for method, values in self.psnr.items()},
         }
 
 
@@ -73,7 +77,7 @@ class _Mapped:
     labels: MethodLabels
     mapper: SemanticMapper
     truth: PointCollector
-    held_out: list[Frame]
+    held_out: list[tuple[int, Frame]]
 
 
 def room_tables(
@@ -108,7 +112,8 @@ def room_tables(
             points, truth = mapped.truth.points()
             _score_surface(mapped, surface, points, truth, np.full(len(truth), seed))
             if looks == "natural":
-                _score_new_views(tables, seed, mapped, kept, segmenter, trained, config, 1 if full else RAY_STRIDE)
+                stride = 1 if full else RAY_STRIDE
+                _score_new_views(tables, source, mapped, kept, segmenter, trained, config, stride)
     return tables
 
 
@@ -221,7 +226,7 @@ def _map(
         if frame.labels is not None:
             truth.add(frame)
         if held_out and number % held_out == held_out // 2:
-            unseen.append(frame)
+            unseen.append((number, frame))
             continue
         try:
             update = mapper.integrate(frame)
@@ -255,7 +260,7 @@ def _score_surface(
 
 def _score_new_views(
     tables: FieldTables,
-    seed: int,
+    source: RoomSource,
     mapped: _Mapped,
     kept: list[tuple[Frame, Segmentation]],
     segmenter: Segmenter,
@@ -264,15 +269,21 @@ def _score_new_views(
     stride: int,
 ) -> None:
     frames, said = zip(*kept)
-    views = observed(trained, frames, said, config.semantics.field_side_px)
+    views, seed = observed(trained, frames, said, config.semantics.field_side_px), source.seed
     poses = np.stack([frame.world_T_cam for frame in frames])
-    for frame in mapped.held_out:
+    for number, frame in mapped.held_out:
         depth, colors, labels = mapped.labels.view(frame.camera, frame.world_T_cam)
         seen = depth > 0
         if not seen.any():
             continue
-        error = np.square(colors[seen].astype(np.float32) - frame.rgb[seen]).mean()
-        tables.psnr.append(float(10 * np.log10(255**2 / max(error, 1e-6))))
+        images = {MAP_COLORS: np.where(seen[..., None], colors, 0)}
+        if trained.options.colors:
+            exact = source.images(number).depth.cpu().numpy()
+            for method, geometry in ((RENDERED_IMAGE, depth), (EXACT_IMAGE, exact)):
+                images[method] = _blended_image(trained, views, poses, frame, geometry, images[MAP_COLORS])
+        for method, image in images.items():
+            error = np.square(image[seen].astype(np.float32) - frame.rgb[seen]).mean()
+            tables.psnr.setdefault(method, []).append(float(10 * np.log10(255**2 / max(error, 1e-6))))
         shape, every = frame.labels.shape, (slice(stride // 2, None, stride),) * 2
         wanted = frame.labels[every]
         novel = {
@@ -280,14 +291,12 @@ def _score_new_views(
             "field (voted)": labels["voted"],
             "averaged in 3D": labels[AVERAGED],
             TRUE_IMAGE: pixel_labels(segmenter(frame.rgb), *shape),
-            RENDERED_IMAGE: pixel_labels(segmenter(np.where(seen[..., None], colors, 0)), *shape),
+            **{method: pixel_labels(segmenter(image), *shape) for method, image in images.items()},
         }
         for method, found in novel.items():
             tables.novel.add(seed, method, wanted, found[every])
         there = seen[every]
-        pose = torch.from_numpy(frame.world_T_cam).float()
-        rays = pixel_rays(frame.camera, "cpu")[every][there] * torch.from_numpy(depth[every][there])[:, None]
-        points = rays @ pose[:3, :3].T + pose[:3, 3]
+        points = _surface_points(frame, depth, every)
         found = variant_labels(trained, views, poses, frame.world_T_cam, points)
         for method, values in found.items():
             image = np.full(there.shape, UNKNOWN, np.uint8)
@@ -297,3 +306,27 @@ def _score_new_views(
                 tables.novel.add(seed, method, wanted, image)
         tables.ablation.add(seed, "all views so far", wanted, labels["voted"][every])
         tables.ablation.add(seed, f"all views so far, {WHOLE}", wanted, labels[WHOLE][every])
+
+
+def _surface_points(frame: Frame, depth: np.ndarray, every: tuple[slice, slice]) -> torch.Tensor:
+    """Points (K, 3) in the world of the pixels (of every so many) that have depth (H, W), row by row."""
+    there = depth[every] > 0
+    pose = torch.from_numpy(frame.world_T_cam).float()
+    rays = pixel_rays(frame.camera, "cpu")[every][there] * torch.from_numpy(depth[every][there])[:, None]
+    return rays @ pose[:3, :3].T + pose[:3, 3]
+
+
+def _blended_image(
+    trained: NeuralSemanticField,
+    views: SourceViews,
+    poses: np.ndarray,
+    frame: Frame,
+    depth: np.ndarray,
+    otherwise: np.ndarray,
+) -> np.ndarray:
+    """Image (H, W, 3) uint8 of a new view with depth (H, W); where no source view looks, that given otherwise."""
+    points = _surface_points(frame, depth, (slice(None), slice(None)))
+    colors, seen = blended_colors(trained, views, poses, frame.world_T_cam, points)
+    image, place = otherwise.copy(), (depth > 0).nonzero()
+    image[tuple(axis[seen] for axis in place)] = colors[seen]
+    return image

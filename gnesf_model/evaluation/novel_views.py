@@ -1,4 +1,4 @@
-"""Points that a new view shows, classified from the source views around it: the paper's way, and its ablation."""
+"""Points that a new view shows, from the source views around it: classes the paper's way, its ablation, and colours."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from gnesf_model.volume.votes import strongest
 SOURCES = 12
 """Views that vote, the nearest ones: as many as the paper's released code evaluates with."""
 _TOLERANCE_M = 0.05
+_POINTS_AT_ONCE = 1 << 14
 
 VARIANTS: dict[str, dict[str, str]] = {
     "predict directly": {"outcome": "direct"},
@@ -37,7 +38,7 @@ NO_VISIBILITY = "votes on probabilities, no visibility"
 def observed(
     field: NeuralSemanticField, frames: Sequence[Frame], said: Sequence[Segmentation], side_px: int
 ) -> SourceViews:
-    """Frames with depth, and what a segmenter says of them, as source views of that size."""
+    """Frames with depth, and what a segmenter says of them, as source views of that size; colours as they are."""
     small = [shrunk(frame, side_px) for frame in frames]
     grid = grid_size(small[0].camera.height, small[0].camera.width)
     maps = [F.interpolate(s.probabilities[None].float().cpu(), grid, mode="area")[0] for s in said]
@@ -48,6 +49,7 @@ def observed(
         torch.stack([image_tensor(f.rgb, device) for f in small]),
         torch.stack(maps).to(device),
         torch.stack([torch.from_numpy(f.depth) for f in small]).to(device),
+        torch.stack([image_tensor(f.rgb, device) for f in frames]),
     )
 
 
@@ -68,3 +70,29 @@ def variant_labels(
     votes: dict[str, PointVotes] = {name: field.vote(found, **variant) for name, variant in VARIANTS.items()}
     votes[NO_VISIBILITY] = field.vote(field.look(points, near, encoding))
     return {name: strongest(vote.probabilities)[0].cpu().numpy() for name, vote in votes.items()}
+
+
+@torch.inference_mode()
+def blended_colors(
+    field: NeuralSemanticField, views: SourceViews, poses: np.ndarray, world_T_cam: np.ndarray, points: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (K, 3) uint8 of points (K, 3) seen from a viewpoint, from the `SOURCES` views nearest to it.
+
+    Args:
+        views, poses, world_T_cam: as `variant_labels`.
+
+    Returns:
+        colors: (K, 3) uint8.
+        seen: (K,) bool, whether any of those views sees the point.
+    """
+    near = views.select(nearest_views(world_T_cam, poses, SOURCES).tolist())
+    eye = torch.from_numpy(world_T_cam[:3, 3]).to(points)
+    encoding = field.volume.around(near, Lattice.world(points), points, field.options.vote_level + 1)
+    colors, seen = [], []
+    for part in points.split(_POINTS_AT_ONCE):
+        found = field.look(part, near, encoding, visible_in_depth(near, near.project(part), _TOLERANCE_M))
+        colors.append(field.blend(found, near, part, eye))
+        seen.append(found.seen.any(0))
+    blended = torch.cat(colors) if colors else points.new_zeros(0, 3)
+    there = torch.cat(seen) if seen else torch.zeros(0, dtype=torch.bool)
+    return (blended * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy(), there.cpu().numpy()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gnesf_model.field.color_blending import ColorBlending, ray_difference
 from gnesf_model.field.direct_head import DirectHead
 from gnesf_model.field.encoding_volume import CELL_SIZES_M, Encoding, EncodingVolume
 from gnesf_model.field.image_encoder import ImageEncoder
@@ -44,6 +45,7 @@ class FieldOptions:
         spatial: of the votes across space. Its `encoding` follows from the above.
         vote_level: level of M that the votes read; the same with measured and with predicted geometry.
         direct_classes: of the label space that the heads of the ablation are trained in; 0 leaves them out.
+        colors: whether there is the head that blends colours, for images of new views.
     """
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
@@ -53,6 +55,7 @@ class FieldOptions:
     spatial: SpatialOptions = field(default_factory=SpatialOptions)
     vote_level: int = 1
     direct_classes: int = 0
+    colors: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.vote_level < len(CELL_SIZES_M):
@@ -96,6 +99,10 @@ class PointViews:
             self.repeats,
         )
 
+    def detached(self) -> PointViews:
+        """The same for a head that teaches the networks below it nothing."""
+        return replace(self, features=self.features.detach(), encoding=self.encoding.detach())
+
 
 @dataclass(frozen=True, eq=False)
 class PointVotes:
@@ -131,6 +138,7 @@ class NeuralSemanticField(nn.Module):
         ablation = o.direct_classes > 0
         self.logit_voting = VotingNetwork(o.voting) if ablation else None
         self.direct = DirectHead(o.direct_classes, o.features[0], o.voting.encoding) if ablation else None
+        self.blending = ColorBlending(o.features[0], o.voting.encoding) if o.colors else None
 
     def observe(
         self,
@@ -139,6 +147,7 @@ class NeuralSemanticField(nn.Module):
         images: torch.Tensor,
         probabilities: torch.Tensor,
         depth: torch.Tensor | None = None,
+        colors: torch.Tensor | None = None,
     ) -> SourceViews:
         """Source views with their features (section 3.1).
 
@@ -147,8 +156,9 @@ class NeuralSemanticField(nn.Module):
             images: (N, 3, H, W) in 0..1.
             probabilities: (N, C, h, w) S_i at stride 4.
             depth: (N, H, W) m, 0 where there is none.
+            colors: (N, 3, H', W') the images in any resolution, where `blend` is to use them.
         """
-        return SourceViews.make(cameras, world_T_cam, probabilities, self.encoder(images), depth)
+        return SourceViews.make(cameras, world_T_cam, probabilities, self.encoder(images), depth, colors)
 
     def look(
         self,
@@ -216,6 +226,28 @@ class NeuralSemanticField(nn.Module):
             scores = (uniform_scores if weighting == "uniform" else distance_scores)(found.place.displacement)
         vote = soft_vote if outcome == "probabilities" else soft_vote_on_logits
         return PointVotes(vote(found.probabilities, scores, found.seen), scores, found.seen)
+
+    def blend(self, found: PointViews, views: SourceViews, points: torch.Tensor, eye: torch.Tensor) -> torch.Tensor:
+        """Colours (K, 3) in 0..1 of points (K, 3) as seen from `eye` (3,), m; zero where no view sees the point.
+
+        Args:
+            found: what the views show of the points.
+            views: the same ones, with images.
+
+        Raises:
+            ValueError: the field was made without this head; views without images.
+        """
+        if self.blending is None:
+            raise ValueError("the field has no head for colours: train one, `gnesf train field --learn colors`")
+        to_target = torch.einsum("nij,kj->nki", views.cam_T_world[:, :3, :3], points - eye)
+        return self.blending(
+            views.sample_colors(found.place.pixels),
+            found.features,
+            masked_moments(found.features, found.seen),
+            ray_difference(found.place.displacement, to_target),
+            found.encoding,
+            found.seen,
+        )
 
     def stream(self, found: PointViews) -> PointVotes:
         """Eq. 4 over views one after the other, each scored once, from what was known when it came: as the mapper does.

@@ -51,6 +51,7 @@ class SourceViews:
         probabilities: (N, h, w, C) S_i at stride 4, entries >= 0, sums at most 1; the remainder is unknown.
         features: maps (N, h, w, D) of `FEATURE_STRIDES`; empty where nothing needs them.
         depth: (N, H, W) float32 m, 0 where there is none; None without a depth sensor.
+        images: (N, H', W', 3) colours in 0..1 of the same pictures in any resolution; None where nothing needs them.
 
     Raises:
         ValueError: shapes that do not fit each other.
@@ -62,6 +63,7 @@ class SourceViews:
     probabilities: torch.Tensor
     features: tuple[torch.Tensor, ...] = ()
     depth: torch.Tensor | None = None
+    images: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         n, (width, height) = len(self.intrinsics), self.size
@@ -74,6 +76,9 @@ class SourceViews:
             shapes[f"features at stride {stride}"] = (map_, (n, *_grid(height, width, stride), map_.shape[-1]))
         if self.depth is not None:
             shapes["depth"] = (self.depth, (n, height, width))
+        if self.images is not None:
+            columns = self.images.shape[2]
+            shapes["images"] = (self.images, (n, round(columns * height / width), columns, 3))
         for name, (tensor, expected) in shapes.items():
             if tuple(tensor.shape) != expected:
                 raise ValueError(
@@ -88,6 +93,7 @@ class SourceViews:
         probabilities: torch.Tensor,
         features: tuple[torch.Tensor, ...] = (),
         depth: torch.Tensor | None = None,
+        images: torch.Tensor | None = None,
     ) -> SourceViews:
         """Views from cameras, (4, 4) poses and maps with channels first: (N, C, h, w), as networks give them.
 
@@ -108,6 +114,7 @@ class SourceViews:
             probabilities=probabilities.permute(0, 2, 3, 1).contiguous(),
             features=tuple(map_.permute(0, 2, 3, 1).contiguous() for map_ in features),
             depth=depth,
+            images=None if images is None else images.permute(0, 2, 3, 1).contiguous(),
         )
 
     def __len__(self) -> int:
@@ -123,6 +130,7 @@ class SourceViews:
             probabilities=self.probabilities[index],
             features=tuple(map_[index] for map_ in self.features),
             depth=None if self.depth is None else self.depth[index],
+            images=None if self.images is None else self.images[index],
         )
 
     @property
@@ -155,6 +163,16 @@ class SourceViews:
         """F_i(x) (N, K, D) at pixels (N, K, 2), bilinear, from the map of stride `FEATURE_STRIDES[level]`."""
         return bilinear(self.features[level], pixels, FEATURE_STRIDES[level])
 
+    def sample_colors(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Colours (N, K, 3) in 0..1 at pixels (N, K, 2), bilinear.
+
+        Raises:
+            ValueError: the views have no images.
+        """
+        if self.images is None:
+            raise ValueError("the views have no images: give them to `SourceViews.make`")
+        return bilinear(self.images, pixels, self.size[0] / self.images.shape[2])
+
     def sample_depth(self, pixels: torch.Tensor) -> torch.Tensor:
         """Depth (N, K) of the nearest pixels, 0 where there is none.
 
@@ -169,7 +187,7 @@ class SourceViews:
         return self.depth.flatten(1).gather(1, v * width + u)
 
 
-def bilinear(maps: torch.Tensor, pixels: torch.Tensor, stride: int) -> torch.Tensor:
+def bilinear(maps: torch.Tensor, pixels: torch.Tensor, stride: float) -> torch.Tensor:
     """Samples (N, K, D) of maps (N, h, w, D) at pixels (N, K, 2) of the images.
 
     Cell (i, j) describes the stride x stride pixels around (stride j + (stride - 1) / 2, ...) (docs/architecture.md).

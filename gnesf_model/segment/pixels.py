@@ -18,7 +18,7 @@ from gnesf_model.segment.segmenter import STRIDE, Segmentation
 # Four pixels lie between the centres of two cells, at these parts of the way.
 _FRACTION = (torch.arange(STRIDE) + 0.5) / STRIDE
 _DYNAMIC_PROBABILITY = 0.5
-_CHUNK = 4096
+_CHUNK = 1024
 """Groups of four cells worked on at a time: bounds the scratch memory at 16 times as many values a class."""
 
 

@@ -9,7 +9,7 @@ import lightning
 import torch
 
 from gnesf_model.field.depth_network import DepthNetwork, DepthOptions
-from gnesf_model.field.weights import save_depth
+from gnesf_model.field.weights import load_depth, save_depth
 from gnesf_model.training.depth_data import DepthData, DepthExample
 from gnesf_model.training.depth_recipe import DepthRecipe
 from gnesf_model.training.loop import run_training, scheduled
@@ -87,6 +87,7 @@ def train_depth(
     *,
     rendered: Path | None = None,
     options: DepthOptions | None = None,
+    start: Path | None = None,
     device: str = "auto",
     devices: int = 1,
     workers: int = 1,
@@ -99,6 +100,8 @@ def train_depth(
         out: gets TensorBoard's files, checkpoints/last.ckpt every pass and, at the end, `EXPORT`.
         rendered: folder of the rendered rooms; OUT/rendered where None.
         options: of the network.
+        start: a network that an earlier training wrote, whose weights are the first and whose options hold; None:
+            random weights.
         device: 'auto', 'cpu' or 'cuda'.
         devices: how many GPUs.
         workers: processes that render and read.
@@ -111,11 +114,20 @@ def train_depth(
         ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe or other
             options; more devices than there are.
         FileNotFoundError: `resume` without a checkpoint.
+        OSError: `start` is no such network.
     """
+    started = None if start is None else load_depth(start)
+    if started is not None:
+        options = started.options
+
+    def make() -> DepthModule:
+        module = DepthModule(asdict(recipe), options)
+        if started is not None:
+            module.network.load_state_dict(started.state_dict())
+        return module
+
     data = DepthData(recipe, rendered or out / "rendered", workers)
-    module, writes = run_training(
-        lambda: DepthModule(asdict(recipe), options), data, recipe, out, device=device, devices=devices, resume=resume
-    )
+    module, writes = run_training(make, data, recipe, out, device=device, devices=devices, resume=resume)
     if writes:
         save_depth(module.network, out / EXPORT)
     return out / EXPORT

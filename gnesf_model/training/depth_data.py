@@ -123,7 +123,7 @@ class DepthData(WalkData):
         size = {"views": recipe.views, "width": recipe.width, "height": recipe.height}
         held_out = SPLITS["validation"].start
         walks = {
-            "train": DepthWalks(DEPTH_SEEDS.start, recipe.rooms, **size),
+            "train": DepthWalks(DEPTH_SEEDS.start + recipe.first_room, recipe.rooms, **size),
             "validation": DepthWalks(held_out, recipe.validation_rooms, **size, looks="natural"),
         }
         super().__init__(walks, recipe.seed, folder, workers)

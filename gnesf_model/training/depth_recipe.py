@@ -12,7 +12,8 @@ class DepthRecipe:
     """How the network of `geometry: rgb` is trained.
 
     Attributes:
-        rooms, views: walks to train on, and keyframes of each.
+        rooms, views: walks to train on, of the last quarter of the training seeds, and keyframes of each.
+        first_room: so many rooms of those seeds are left out before them, for a training that goes on in others.
         validation_rooms: of the validation seeds.
         epochs: passes over the rooms.
         rooms_per_step: how many rooms give the gradient of a step, on each device.
@@ -26,6 +27,7 @@ class DepthRecipe:
 
     rooms: int = 240
     views: int = 9
+    first_room: int = 0
     validation_rooms: int = 16
     epochs: int = 12
     rooms_per_step: int = 2
@@ -46,8 +48,11 @@ class DepthRecipe:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.views < 2:
             raise ValueError(f"views is {self.views}, expected at least 2: depth shows between views")
-        if self.rooms > len(DEPTH_SEEDS):
-            raise ValueError(f"rooms is {self.rooms}, expected at most {len(DEPTH_SEEDS)}, the seeds there are")
+        if not 0 <= self.first_room <= len(DEPTH_SEEDS) - self.rooms:
+            raise ValueError(
+                f"first_room is {self.first_room} and rooms {self.rooms}, expected at least 0 and together at most "
+                f"{len(DEPTH_SEEDS)}, the seeds there are"
+            )
 
     def with_changes(self, **changes: float | None) -> DepthRecipe:
         """The recipe with every change that is not None."""

@@ -19,7 +19,7 @@ from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch
 from gnesf_model.field.viewpoints import earlier_repeats
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import visible_in_depth
-from gnesf_model.field.weights import save_field
+from gnesf_model.field.weights import load_field, save_field
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.training.field_data import CLASSES, FieldData, VoteExample
 from gnesf_model.training.field_recipe import FieldRecipe
@@ -35,7 +35,8 @@ class FieldModule(lightning.LightningModule):
     """The field, its losses and its optimiser.
 
     Every head learns from the same views, points and steps: votes that accumulate over time (the mapper's) and pass
-    between neighbours, votes of all views at once (the paper's), and the ablation's.
+    between neighbours, votes of all views at once (the paper's), the ablation's, and colours (an RGB loss that reaches
+    their head alone: the votes are those of a training without it).
 
     Args:
         recipe: fields of a `FieldRecipe`.
@@ -45,11 +46,15 @@ class FieldModule(lightning.LightningModule):
     def __init__(self, recipe: dict, options: FieldOptions | None = None) -> None:
         super().__init__()
         self.recipe = FieldRecipe(**{**recipe, "sources": tuple(recipe["sources"])})
-        options = options or FieldOptions(direct_classes=CLASSES)
+        options = options or FieldOptions(direct_classes=CLASSES, colors=True)
         self.field = NeuralSemanticField(replace(options, voting=replace(options.voting, drop=self.recipe.drop)))
         self.geometric = SpatialVoting(options.spatial, learned=False)
         self.save_hyperparameters({"recipe": recipe, "options": asdict(self.field.options)})
         self.counts: dict[str, torch.Tensor] = {}
+        self.errors: dict[str, torch.Tensor] = {}
+        if self.recipe.learn == "colors":
+            self.requires_grad_(False)
+            self.field.blending.requires_grad_(True)
 
     def on_train_batch_start(self, example: VoteExample, index: int) -> None:
         # A checkpoint does not hold the state of the random numbers (dropped inputs), and what loads the examples
@@ -58,7 +63,12 @@ class FieldModule(lightning.LightningModule):
         torch.manual_seed(10_000_000_000 * self.recipe.seed + 1_000_000_000_000 * self.global_rank + batch)
 
     def training_step(self, example: VoteExample, index: int) -> torch.Tensor:
-        found = self.look(example)
+        views = self._views(example)
+        found = self.look(example, views)
+        colors = self._color_errors(example, views, found)["blended"].mean()
+        self.log("loss_colors", colors, prog_bar=True, batch_size=1)
+        if self.recipe.learn == "colors":
+            return colors
         votes = self.field.stream(found)
         spread = self._spread(self.field.spatial, example, votes.probabilities, votes.total, found.encoding)
         rows = self._telling(example, found)
@@ -75,11 +85,15 @@ class FieldModule(lightning.LightningModule):
         self.log_dict({f"loss_{name}": loss for name, loss in losses.items()}, batch_size=1)
         self.log("loss", losses["spatial"], prog_bar=True, batch_size=1)
         penalty = gain_penalty(votes.scores, votes.seen) + gain_penalty(window.scores, window.seen)
-        return sum(losses.values()) + self.recipe.penalty * penalty
+        return sum(losses.values()) + colors + self.recipe.penalty * penalty
 
     def validation_step(self, example: VoteExample, index: int) -> None:
         """Every head beside plain averaging, and votes across space beside their geometric fallback."""
-        found = self.look(example)
+        views = self._views(example)
+        found = self.look(example, views)
+        for name, error in self._color_errors(example, views, found).items():
+            sums = torch.stack([error.sum(), error.new_tensor(float(error.numel()))])
+            self.errors[name] = self.errors.get(name, 0) + sums
         votes, average = self.field.stream(found), self.field.vote(found, weighting="uniform")
         heads = {
             "averaged": average.probabilities,
@@ -100,11 +114,13 @@ class FieldModule(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         for name, counts in self.counts.items():
             self.log(f"val_{name}", mean_iou(counts), prog_bar=name in ("averaged", "spatial"), sync_dist=True)
-        self.counts = {}
+        for name, (total, number) in self.errors.items():
+            self.log(f"val_psnr_{name}", psnr(total / number.clamp_min(1)), sync_dist=True)
+        self.counts, self.errors = {}, {}
 
-    def look(self, example: VoteExample) -> PointViews:
+    def look(self, example: VoteExample, views: SourceViews | None = None) -> PointViews:
         """What the views of an example show of its points, with M of the first `known` views."""
-        views = self._views(example)
+        views = self._views(example) if views is None else views
         level = self.field.options.vote_level + 1
         known = views.select(list(range(example.known)))
         encoding = self.field.volume.around(known, Lattice.world(example.points), example.points, level)
@@ -125,7 +141,21 @@ class FieldModule(lightning.LightningModule):
 
     def _views(self, example: VoteExample) -> SourceViews:
         cameras = [example.camera] * len(example.images)
-        return self.field.observe(cameras, example.world_T_cam, example.images, example.probabilities, example.depth)
+        return self.field.observe(
+            cameras, example.world_T_cam, example.images, example.probabilities, example.depth, example.images
+        )
+
+    def _color_errors(self, example: VoteExample, views: SourceViews, found: PointViews) -> dict[str, torch.Tensor]:
+        """Squared errors (k, 3) of the points' colours, of those that a view sees: blended, and plain averages."""
+        if self.field.blending is None:
+            return {"blended": example.colors.new_zeros(1)}
+        seen = found.seen.any(0)
+        blended = self.field.blend(found.detached(), views, example.points, example.eye)
+        weight = found.seen.to(blended.dtype)[..., None]
+        average = (views.sample_colors(found.place.pixels) * weight).sum(0) / weight.sum(0).clamp_min(1)
+        if not bool(seen.any()):
+            return {"blended": (blended * 0).sum(0, keepdim=True), "averaged": blended.new_zeros(0, 3)}
+        return {name: (c - example.colors)[seen].square() for name, c in (("blended", blended), ("averaged", average))}
 
     def _spread(
         self,
@@ -163,6 +193,7 @@ def train_field(
     *,
     rendered: Path | None = None,
     options: FieldOptions | None = None,
+    start: Path | None = None,
     device: str = "auto",
     devices: int = 1,
     workers: int = 1,
@@ -175,6 +206,8 @@ def train_field(
         out: gets TensorBoard's files, checkpoints/last.ckpt every pass and, at the end, `EXPORT`.
         rendered: folder of the rendered rooms; OUT/rendered where None.
         options: of the field.
+        start: a field that an earlier training wrote, whose weights are the first and whose options hold; a head
+            for colours, where it has none, is added. None: random weights.
         device: 'auto', 'cpu' or 'cuda'.
         devices: how many GPUs.
         workers: processes that render and read.
@@ -185,12 +218,26 @@ def train_field(
 
     Raises:
         ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe or other
-            options; more devices than there are.
+            options; more devices than there are; only colours are to be learned, and nothing is given to start from.
         FileNotFoundError: `resume` without a checkpoint.
+        OSError: `start` is no field.
     """
+    if recipe.learn == "colors" and start is None:
+        raise ValueError("learn is 'colors', and there is no field to start from: name one (--start)")
+    started = None if start is None else load_field(start)
+    if started is not None:
+        options = replace(started.options, colors=True)
+
+    def make() -> FieldModule:
+        module = FieldModule(asdict(recipe), options)
+        if started is not None:
+            # What a field without this head lacks stays as it begins.
+            module.field.load_state_dict({**module.field.state_dict(), **started.state_dict()})
+        return module
+
     data = FieldData(recipe, rendered or out / "rendered", workers)
     module, writes = run_training(
-        lambda: FieldModule(asdict(recipe), options),
+        make,
         data,
         recipe,
         out,
@@ -210,6 +257,11 @@ def mean_iou(counts: torch.Tensor) -> torch.Tensor:
     right, labelled, named = counts.unbind(1)
     there = labelled > 0
     return (right / (labelled + named - right).clamp_min(1))[there].mean()
+
+
+def psnr(error: torch.Tensor) -> torch.Tensor:
+    """() dB of a mean squared error () of colours in 0..1."""
+    return -10 * error.clamp_min(1e-7).log10()
 
 
 def _counts(found: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -38,7 +38,8 @@ class VoteExample:
         known: from how many of the views M is made: a robot has no more of them when a view votes.
         points: (K, 3) m.
         normals: (K, 3) of length 1.
-        colors: (K, 3) in 0..1.
+        colors: (K, 3) in 0..1, as the other view saw them.
+        eye: (3,) where that view's camera was, m.
         labels: (K,) int64, 255 where there is none.
         merged: whether these classes are not those of the rooms.
     """
@@ -52,6 +53,7 @@ class VoteExample:
     points: torch.Tensor
     normals: torch.Tensor
     colors: torch.Tensor
+    eye: torch.Tensor
     labels: torch.Tensor
     merged: bool
 
@@ -109,6 +111,7 @@ class VoteExamples(Dataset):
             points=patch.surface.points,
             normals=patch.surface.normals,
             colors=patch.surface.colors,
+            eye=torch.from_numpy(sequence.world_T_cam[target][:3, 3].astype(np.float32)),
             labels=torch.from_numpy(merged_labels(patch.labels.numpy(), groups)),
             merged=merged,
         )

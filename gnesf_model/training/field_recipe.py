@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from gnesf_model.data.procrooms.splits import FIELD_SEEDS
 
+LEARN = ("all", "colors")
+
 
 @dataclass(frozen=True)
 class FieldRecipe:
@@ -27,6 +29,7 @@ class FieldRecipe:
         drop: how often the votes go without features, without M, without statistics.
         penalty: weight of `gain_penalty`.
         learning_rate, warm_up, weight_decay: of AdamW.
+        learn: ``all``, or ``colors`` alone: the rest stays as it was (see `train_field`).
         seed: of everything random.
     """
 
@@ -49,6 +52,7 @@ class FieldRecipe:
     learning_rate: float = 6e-4
     warm_up: int = 100
     weight_decay: float = 0.01
+    learn: str = "all"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,13 +61,15 @@ class FieldRecipe:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.rooms > len(FIELD_SEEDS):
             raise ValueError(f"rooms is {self.rooms}, expected at most {len(FIELD_SEEDS)}, the seeds there are")
+        if self.learn not in LEARN:
+            raise ValueError(f"learn is {self.learn!r}, expected one of {', '.join(LEARN)}")
         fewest, most = self.sources
         if not 2 <= fewest <= most < self.views:
             raise ValueError(
                 f"sources is {self.sources} with {self.views} views, expected at least 2, and a view left as the target"
             )
 
-    def with_changes(self, **changes: float | None) -> FieldRecipe:
+    def with_changes(self, **changes: float | str | None) -> FieldRecipe:
         """The recipe with every change that is not None."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 

@@ -35,7 +35,9 @@ def test_a_field_comes_back_in_half_precision(tmp_path):
 
 def test_all_options_come_back(tmp_path):
     spatial = SpatialOptions(radius_m=0.2, hidden=8)
-    for number, changes in enumerate(({"spatial": spatial}, {"direct_classes": 7}, {"vote_level": 2})):
+    for number, changes in enumerate(
+        ({"spatial": spatial}, {"direct_classes": 7}, {"vote_level": 2}, {"colors": True})
+    ):
         options = replace(SMALL, **changes)
         save_field(NeuralSemanticField(options), tmp_path / f"{number}.safetensors")
         assert load_field(tmp_path / f"{number}.safetensors").options == options

@@ -153,9 +153,29 @@ def test_an_interrupted_training_ends_in_the_same_network(tmp_path, rendered, mo
     assert list((tmp_path / "whole").glob("log/events.out.tfevents.*"))
 
 
+def test_a_training_begins_with_the_weights_of_another_in_other_rooms(tmp_path, rendered):
+    options = {"device": "cpu", "workers": 0}
+    first = train_depth(TINY, tmp_path / "first", rendered=rendered, options=SMALL, **options)
+    still = replace(TINY, learning_rate=0.0, epochs=1, first_room=5)
+    more = train_depth(still, tmp_path / "more", start=first, **options)
+    found, expected = load_depth(more), load_depth(first)
+    assert found.options == expected.options
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, expected.state_dict()[name]), name
+    seeds = sorted(int(path.stem) for path in (tmp_path / "more" / "rendered" / "train").glob("*.npz"))
+    assert seeds == [750_005 + number for number in range(TINY.rooms)]
+    with pytest.raises(OSError):
+        train_depth(still, tmp_path / "none", start=tmp_path / "missing.safetensors", **options)
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [({"views": 1}, "views is 1"), ({"rooms": 10**9}, "the seeds there are"), ({"epochs": 0}, "epochs")],
+    [
+        ({"views": 1}, "views is 1"),
+        ({"rooms": 10**9}, "the seeds there are"),
+        ({"first_room": -1}, "first_room is -1"),
+        ({"epochs": 0}, "epochs"),
+    ],
 )
 def test_recipes_that_cannot_be_are_refused(wrong, named):
     with pytest.raises(ValueError, match=named):

@@ -12,10 +12,10 @@ from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.field.model import FieldOptions
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.voting import VotingOptions
-from gnesf_model.field.weights import load_field
+from gnesf_model.field.weights import load_field, save_field
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.training.corruption import Habits, corrupted
-from gnesf_model.training.field import EXPORT, FieldModule, mean_iou, train_field
+from gnesf_model.training.field import EXPORT, FieldModule, mean_iou, psnr, train_field
 from gnesf_model.training.field_data import FieldData, VoteExamples
 from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.labelled_patch import SPACING_M, LabelledPatch
@@ -378,3 +378,69 @@ def test_every_head_learns_and_merged_classes_leave_the_direct_one_out(sequence)
 def test_recipes_that_cannot_be_are_refused(wrong, named):
     with pytest.raises(ValueError, match=named):
         FieldRecipe(**wrong)
+
+
+def test_colors_learn_alone_and_leave_the_votes_as_they_are(sequence, tmp_path):
+    """Every third source is painted over: after 150 steps the view that is held out is blended from the others."""
+    torch.manual_seed(0)
+    whole = FieldModule(asdict(plain()), replace(SMALL, colors=False)).field
+    save_field(whole, tmp_path / "field.safetensors")
+    with pytest.raises(ValueError, match=r"no field to start from: name one \(--start\)"):
+        train_field(plain(learn="colors"), tmp_path / "a", device="cpu", workers=0)
+    with pytest.raises(ValueError, match="learn is 'shapes', expected one of all, colors"):
+        plain(learn="shapes")
+    path = train_field(
+        TINY.with_changes(learn="colors"),
+        tmp_path / "b",
+        start=tmp_path / "field.safetensors",
+        device="cpu",
+        workers=0,
+    )
+    trained, before = load_field(path), load_field(tmp_path / "field.safetensors")
+    assert trained.options == replace(before.options, colors=True, voting=trained.options.voting)
+    for name, value in before.state_dict().items():
+        assert torch.equal(trained.state_dict()[name], value), f"{name} has changed"
+    assert trained.blending.last.weight.abs().max() > 0
+
+    recipe = plain(points=700, learn="colors")
+    torch.manual_seed(0)
+    module = silent(FieldModule(asdict(recipe), replace(SMALL, colors=True)))
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=5e-3)
+
+    def painted(number, seed):
+        example = VoteExamples([sequence] * (number + 1), recipe, (seed, seed))[number]
+        images = example.images.clone()
+        paint = np.random.default_rng((seed, number)).uniform(size=(len(images[::3]), 3, 1, 1))
+        images[::3] = torch.from_numpy(paint.astype(np.float32))
+        return replace(example, images=images)
+
+    def scores():
+        module.eval().errors.clear()
+        with torch.no_grad():
+            for number in range(6):
+                module.validation_step(painted(number, 9), number)
+        module.train()
+        return {name: float(psnr(total / count)) for name, (total, count) in module.errors.items()}
+
+    first = scores()
+    for step in range(150):
+        loss = module.training_step(painted(step, 0), step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    last = scores()
+    assert last["averaged"] == first["averaged"]
+    assert last["blended"] > max(first["blended"], last["averaged"]) + 1, (first, last)
+
+
+def test_the_loss_of_colors_reaches_their_head_alone(sequence):
+    module = silent(FieldModule(asdict(plain(points=256)), replace(SMALL, colors=True)))
+    example = VoteExamples([sequence], module.recipe, (1, 1))[0]
+    views = module._views(example)
+    module._color_errors(example, views, module.look(example, views))["blended"].mean().backward()
+    taught = {n.split(".")[1] for n, p in module.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    assert taught == {"blending"}
+    nothing = replace(example, points=example.points + 100.0)
+    loss = module.training_step(nothing, 0)
+    loss.backward()
+    assert loss.isfinite()
