@@ -300,7 +300,7 @@ class SemanticMapper:
         except OutOfReach as error:
             raise FrameDropped("out_of_range", str(error), segmentation) from error
         except torch.cuda.OutOfMemoryError as error:
-            text = self._no_memory("map the frame", error)
+            text = self.no_memory("map the frame", error)
             raise FrameDropped("out_of_memory", text, segmentation, self._changed()) from error
         finally:
             if self._disk is not None:
@@ -428,7 +428,7 @@ class SemanticMapper:
             shape = tuple(segmentation.probabilities.shape[1:])
             usable = shape == expected and bool(segmentation.probabilities.sum().isfinite())
         except torch.cuda.OutOfMemoryError as error:
-            raise FrameDropped("out_of_memory", self._no_memory("segment the image", error)) from error
+            raise FrameDropped("out_of_memory", self.no_memory("segment the image", error)) from error
         except (RuntimeError, ValueError, OSError) as error:
             raise FrameDropped("segmenter", f"the segmenter failed: {error}") from error
         if not usable:  # one such image would stay in the votes of every voxel that it touched
@@ -439,7 +439,8 @@ class SemanticMapper:
             )
         return segmentation
 
-    def _no_memory(self, what: str, error: Exception) -> str:
+    def no_memory(self, what: str, error: Exception) -> str:
+        """What to say to a user where the GPU's memory does not suffice for something."""
         reason = " ".join(str(error).split())[:200]
         return (
             f"the GPU has no memory left to {what} (the map takes {self.memory_bytes / 1e6:.0f} MB): end other "

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import torch
 
 from gnesf_model.config import Config, OccupancyConfig
 from gnesf_model.labels import LabelSpace
@@ -144,7 +145,10 @@ class OccupancyMapper:
         if self._min_weight != self._mapper.config.volume.min_weight:  # other voxels count as surface now
             self._min_weight = self._mapper.config.volume.min_weight
             self.changes.all()
-        slots, whole = self.changes.take()
+        with self.changes.taken() as (slots, whole):
+            self._take_over(slots, whole)
+
+    def _take_over(self, slots: torch.Tensor, whole: bool) -> None:
         if whole:
             self._forget()
         if not len(slots):

@@ -16,6 +16,8 @@ from gnesf_model.volume.votes import VoteTable, strongest
 _STEPS = 1024
 """Confidences are whole multiples of 1 / so many."""
 _BLOCKS_AT_ONCE = 4096
+_LEAST_BLOCKS = 8
+"""Where a GPU has no memory for the neighbours of so few blocks, there is none to be had by halving."""
 _REGION_BLOCKS = 16
 """More blocks than the first are worked on in regions of the second along each axis: scratch memory does not grow with
 the map."""
@@ -66,7 +68,11 @@ class SurfaceClasses:
         if self._spatial is None:
             return slots
         self._changes.add(slots)
-        return self._around(slots)
+        try:
+            return self._around(slots)
+        except torch.cuda.OutOfMemoryError:
+            grid = self._grid()
+            return torch.arange(grid.count, device=grid.device)  # more than is needed, and it takes next to nothing
 
     def labels(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Class (M,) uint8 and confidence (M,) float32 of rows (M,) of the vote table, as `VoteTable.labels`."""
@@ -89,7 +95,11 @@ class SurfaceClasses:
         self._share = torch.zeros(0, device=device)  # -1: not at the surface
 
     def _refresh(self) -> None:
-        slots, whole = self._changes.take()
+        with self._changes.taken() as (slots, whole):
+            self._compute(slots, whole)
+
+    def _compute(self, slots: torch.Tensor, whole: bool) -> None:
+        """Labels of and around changed blocks (N,)."""
         if whole:
             self._forget()
         else:
@@ -108,17 +118,29 @@ class SurfaceClasses:
                 self._refresh_region(slots[place == number])
 
     def _refresh_region(self, slots: torch.Tensor) -> None:
-        """Compute the labels of some blocks anew."""
+        """Compute the labels of some blocks anew; in halves where the GPU has no memory for all at once."""
+        try:
+            self._refresh_blocks(slots)
+            return
+        except torch.cuda.OutOfMemoryError:
+            if len(slots) <= _LEAST_BLOCKS:
+                raise
+        # Outside of the handler, whose traceback holds on to what did fit.
+        for half in slots.tensor_split(2):
+            self._refresh_region(half)
+
+    def _refresh_blocks(self, slots: torch.Tensor) -> None:
+        """`_refresh_region` at once; raises before anything is written, or not at all."""
         grid, votes = self._grid(), self._votes()
         owned = grid.voxels["row"][slots]
         owned = owned[owned >= 0].long()
-        self._share[owned] = -1.0
         # A row's point is the mean of its crossings, some of which belong to the blocks below.
         near = with_lower_neighbours(grid, self._around(slots))
         surface = surface_points(grid, near, self._min_weight)
         voted = surface.rows >= 0
         rows, place = surface.rows[voted].unique(return_inverse=True)
         if len(rows) == 0:
+            self._share[owned] = -1.0
             return
         # In double precision: the order of the sum, which depends on how much is looked at, must not show.
         points = torch.zeros(len(rows), 3, dtype=torch.float64, device=rows.device)
@@ -133,7 +155,9 @@ class SurfaceClasses:
         wanted = torch.zeros(len(self._share), dtype=torch.bool, device=rows.device)
         wanted[owned] = True
         wanted = wanted[rows]
-        self._label[rows[wanted]], self._share[rows[wanted]] = label[wanted], share[wanted]
+        rows, label, share = rows[wanted], label[wanted], share[wanted]
+        self._share[owned] = -1.0
+        self._label[rows], self._share[rows] = label, share
 
     def _around(self, slots: torch.Tensor) -> torch.Tensor:
         """Rows of blocks (N,) and of those that votes reach from them."""

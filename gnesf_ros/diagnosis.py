@@ -49,7 +49,7 @@ class Diagnosis:
         self._warned: dict[str, tuple[int, float]] = {reason: (n, -_REPEAT_S) for reason, n in before.items()}
         self._generation = tally.generation
         self._said = ("", -_REMIND_S)
-        self._paused = ""
+        self._paused = self._trouble = ""
 
     def look(self, state: MapState) -> DiagnosticArray:
         """The diagnostics of this second; also warns in the log about what is new."""
@@ -61,7 +61,9 @@ class Diagnosis:
         self._log(level, text, drops, messages)
         if state.paused and not self._paused:
             self._node.get_logger().warning(state.paused)
-        self._paused = state.paused
+        if state.trouble and not self._trouble:
+            self._node.get_logger().warning(state.trouble)
+        self._paused, self._trouble = state.paused, state.trouble
         name = self._node.get_fully_qualified_name().lstrip("/")
         return DiagnosticArray(
             header=stamps.header(self._node.get_clock().now().nanoseconds, ""),
@@ -193,6 +195,8 @@ class Diagnosis:
         return DiagnosticStatus.OK, f"segmenting with {self._segmenter}"
 
     def _mapping_words(self, state: MapState) -> tuple[bytes, str]:
+        if state.trouble:
+            return DiagnosticStatus.WARN, state.trouble
         if not state.blocks:
             return DiagnosticStatus.OK, "the map is empty"
         return DiagnosticStatus.OK, f"{state.processed} frames, {state.keyframes} keyframes, {state.voxels} voxels"

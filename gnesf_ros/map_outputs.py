@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -26,6 +25,7 @@ from gnesf_model.visualization.cloud import packed_voxels
 from gnesf_model.volume.changes import BlockChanges
 from gnesf_model.voxels import voxel_blocks, voxel_points
 from gnesf_ros import conversions, map_messages, qos, stamps
+from gnesf_ros.looks import Looks
 from gnesf_ros.mesh_message import mesh_message
 from gnesf_ros.optional_messages import optional
 from gnesf_ros.outlet import Outlet, Pace
@@ -44,10 +44,14 @@ class MapOutputs:
         node: whose topics they are.
         mapper: the map.
         config: periods, sizes, and what the grid counts as what.
+
+    Attributes:
+        looks: makes outputs from the map, here and elsewhere.
     """
 
     def __init__(self, node: Node, mapper: SemanticMapper, config: Config) -> None:
         self._config = config
+        self.looks = Looks(mapper.no_memory)
         self._node, self._mapper = node, mapper
         self._global_frame = config.input.global_frame
         self._grid_frame = grid_frame(config)
@@ -113,7 +117,7 @@ class MapOutputs:
         if not wanted or not pace.due(frame.stamp_ns):
             return {}
         head = stamps.header(frame.stamp_ns, frame_id)
-        return _timed("render", pace, frame.stamp_ns, lambda: self._render(frame, head))
+        return self._made("render", pace, frame.stamp_ns, lambda: self._render(frame, head))
 
     def publish(self, stamp_ns: int) -> dict[str, float]:
         """Publish what is due, with the stamp of the newest frame in the map; gives milliseconds by stage."""
@@ -126,23 +130,30 @@ class MapOutputs:
         version = (grid, grid.generation, self._mapper.frames)
         updates_wanted = self._updates is not None and self._updates.wanted
         if (self._grid.wanted or updates_wanted) and self._paces["grid"].due(version):
-            spent |= self._timed("grid", version, lambda: self._publish_grid(stamp_ns))
+            spent |= self._due("grid", version, lambda: self._publish_grid(stamp_ns))
         if self._mesh.wanted and self._paces["mesh"].due(version):
-            spent |= self._timed("mesh", version, lambda: self._publish_mesh(self._head(stamp_ns)))
+            spent |= self._due("mesh", version, lambda: self._publish_mesh(self._head(stamp_ns)))
         # These two are not latched: whoever is new is served at once.
         if self._voxels.newcomers():
             self._changes.all()
             self._paces["voxels"].again()
         if self._voxels.wanted and self._paces["voxels"].due(version):
-            spent |= self._timed("voxels", version, lambda: self._publish_voxels(self._head(stamp_ns)))
+            spent |= self._due("voxels", version, lambda: self._publish_voxels(self._head(stamp_ns)))
         if self._tsdf.newcomers():
             self._paces["tsdf"].again()
         if self._tsdf.wanted and self._paces["tsdf"].due(version):
-            spent |= self._timed("tsdf", version, lambda: self._publish_tsdf(self._head(stamp_ns)))
+            spent |= self._due("tsdf", version, lambda: self._publish_tsdf(self._head(stamp_ns)))
         return spent
 
-    def _timed(self, name: str, version: Any, action: Callable[[], None]) -> dict[str, float]:
-        return _timed(name, self._paces[name], version, action)
+    def _due(self, name: str, version: Any, action: Callable[[], None]) -> dict[str, float]:
+        return self._made(name, self._paces[name], version, action)
+
+    def _made(self, name: str, pace: Pace, version: Any, action: Callable[[], None]) -> dict[str, float]:
+        """Make an output, let its pace know, and give milliseconds by name."""
+        pace.begin()
+        if spent := self.looks.make(name, action):
+            pace.done(version)
+        return spent
 
     def _head(self, stamp_ns: int) -> Header:
         return stamps.header(stamp_ns, self._global_frame)
@@ -184,14 +195,12 @@ class MapOutputs:
         self._mesh.publish(mesh_message(mesh, self._mapper.labels, head))
 
     def _publish_voxels(self, head: Header) -> None:
-        slots, reset = self._changes.take()
-        for part in slots.split(_BLOCKS_PER_MESSAGE) if len(slots) else [slots]:
-            blocks = voxel_blocks(self._mapper, part)
-            size = self._mapper.grid.voxel_size_m
-            self._voxels.publish(
-                map_messages.voxel_blocks_message(blocks, size, self._mapper.truncation_m, reset, head)
-            )
-            reset = False
+        size, truncation_m = self._mapper.grid.voxel_size_m, self._mapper.truncation_m
+        with self._changes.taken() as (slots, reset):
+            for part in slots.split(_BLOCKS_PER_MESSAGE) if len(slots) else [slots]:
+                blocks = voxel_blocks(self._mapper, part)
+                self._voxels.publish(map_messages.voxel_blocks_message(blocks, size, truncation_m, reset, head))
+                reset = False
 
     def _publish_tsdf(self, head: Header) -> None:
         voxels = voxel_points(self._mapper, self._eye, self._config.node.tsdf_max_points)
@@ -221,15 +230,6 @@ class MapOutputs:
 
     def _create(self, kind: Any, topic: str, profile: Any) -> Outlet | None:
         return None if kind is None else Outlet(self._node, kind, topic, profile)
-
-
-def _timed(name: str, pace: Pace, version: Any, action: Callable[[], None]) -> dict[str, float]:
-    """Do it, let its pace know, and give milliseconds by stage."""
-    start = time.monotonic()
-    pace.begin()
-    action()
-    pace.done(version)
-    return {name: (time.monotonic() - start) * 1e3}
 
 
 def nearest_triangles(mesh: LabelledPoints, eye: np.ndarray, limit: int) -> LabelledPoints:

@@ -34,6 +34,7 @@ class MapState:
         processed, keyframes: frames that went into it since then, and those that voted.
         too_fast: frames that turned too fast to vote; their depth is in the map.
         paused: why nothing is mapped until somebody resumes, after a pose jump; empty otherwise.
+        trouble: why an output could not be made from the map; empty while all can.
         voxels: voxels that hold votes.
         blocks: voxel blocks.
         memory_mb: memory of voxels and votes.
@@ -48,6 +49,7 @@ class MapState:
     keyframes: int = 0
     too_fast: int = 0
     paused: str = ""
+    trouble: str = ""
     voxels: int = 0
     blocks: int = 0
     memory_mb: float = 0.0
@@ -141,27 +143,28 @@ class Mapping:
         """Publish what is made from the map when it has changed, its period is over and somebody listens."""
         if not self.active:
             return
-        self._publish_cloud()
-        if spent := self._outputs.publish(self.state.stamp_ns):
-            self._remember(spent)
-            self.state = replace(self.state, stages_ms=self._medians())
+        spent = self._publish_cloud() | self._outputs.publish(self.state.stamp_ns)
+        self._remember(spent)
+        if spent or self.state.trouble != self._outputs.looks.trouble:
+            self.state = replace(self.state, stages_ms=self._medians(), trouble=self._outputs.looks.trouble)
 
-    def _publish_cloud(self) -> None:
+    def _publish_cloud(self) -> dict[str, float]:
+        """Milliseconds that the cloud took; nothing where none was due."""
         now = time.monotonic()
         state = self.state
         if (state.generation, state.processed) == self._cloud_of or now < self._cloud_due_s:
-            return
+            return {}
         if not self._publishers.cloud_wanted:
-            return
+            return {}
         # Set first: a cloud that fails is tried again after the period, not at once.
         self._cloud_due_s = now + self._cloud_period_s
         # After a reset, and after a map was loaded, no frame is in it yet.
-        self._publishers.cloud(self._mapper.surface(), state.stamp_ns or self._now_ns())
-        self._cloud_of = (state.generation, state.processed)
-        done = time.monotonic()
-        self._cloud_due_s = done + self._cloud_period_s
-        self._remember({"cloud": (done - now) * 1e3})
-        self.state = replace(state, stages_ms=self._medians())
+        stamp_ns = state.stamp_ns or self._now_ns()
+        spent = self._outputs.looks.make("cloud", lambda: self._publishers.cloud(self._mapper.surface(), stamp_ns))
+        if spent:
+            self._cloud_of = (state.generation, state.processed)
+        self._cloud_due_s = time.monotonic() + self._cloud_period_s
+        return spent
 
     def reset(self) -> int:
         """Empty the map; gives the generation of the new one."""
@@ -238,6 +241,7 @@ class Mapping:
             processed=self.state.processed + 1,
             keyframes=self.state.keyframes + (update.keyframe is not None),
             too_fast=self._mapper.keyframes.too_fast,
+            trouble=self._outputs.looks.trouble,
             voxels=self._mapper.votes.count,
             blocks=self._mapper.grid.count,
             memory_mb=self._mapper.memory_bytes / 1e6,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -47,6 +49,19 @@ class BlockChanges:
             return torch.arange(grid.count, device=grid.device), True
         empty = torch.zeros(0, dtype=torch.int64, device=grid.device)
         return torch.cat([empty, *parts]).unique(), False
+
+    @contextmanager
+    def taken(self) -> Iterator[tuple[torch.Tensor, bool]]:
+        """What `take` gives, for work that may fail: then the blocks count as changed still."""
+        slots, whole = self.take()
+        try:
+            yield slots, whole
+        except BaseException:
+            if whole:
+                self.all()
+            else:
+                self.add(slots)
+            raise
 
 
 def with_lower_neighbours(grid: BlockGrid, slots: torch.Tensor) -> torch.Tensor:

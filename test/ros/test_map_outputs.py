@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gnesf_msgs.msg import VoxelBlocks
 from nav_msgs.msg import OccupancyGrid
 from ros_harness import Peer, new_domain
@@ -21,7 +22,8 @@ from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
-from gnesf_ros import qos
+from gnesf_model.voxels import voxel_blocks
+from gnesf_ros import map_outputs, qos
 from gnesf_ros.map_outputs import MapOutputs
 from gnesf_ros.optional_messages import optional
 from gnesf_ros.outlet import Pace
@@ -180,3 +182,32 @@ def test_a_pace_waits_for_its_period_and_for_a_change() -> None:
     for each in (slow, fast):
         each.done(1)
     assert not slow.due(2) and not fast.due(1) and fast.due(2)
+
+
+def test_a_gpu_without_memory_for_one_output_keeps_the_others(
+    desk: Desk, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be made is named, tried again, and lacks nothing then."""
+    name = desk.speaker.node.get_name()
+    grids = desk.listener.listen(OccupancyGrid, grid_topic(desk), qos.latched())
+    voxels = desk.listener.listen(VoxelBlocks, f"/{name}/semantic_voxels", qos.output())
+    short = True
+
+    def blocks(mapper, slots):
+        if short:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return voxel_blocks(mapper, slots)
+
+    monkeypatch.setattr(map_outputs, "voxel_blocks", blocks)
+    for frame in frames:
+        desk.take(frame)
+    desk.publish_until(grids, 1)
+    desk.listener.wait(lambda: desk.outputs._voxels.wanted, "the match")
+    desk.outputs.publish(7)
+    trouble = desk.outputs.looks.trouble
+    assert "no memory left to make the voxels from the map" in trouble and "volume.max_map_memory_mb" in trouble
+    assert not voxels
+    short = False
+    desk.publish_until(voxels, 1)
+    assert desk.outputs.looks.trouble == ""
+    assert voxels[0].reset and len(voxels[0].coords) == 3 * desk.mapper.grid.count
