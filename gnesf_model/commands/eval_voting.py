@@ -12,7 +12,7 @@ import numpy as np
 from gnesf_model import __version__
 from gnesf_model.build import build_field, build_view_depth
 from gnesf_model.commands.recording import OpenRecording, add_recording_arguments, progress
-from gnesf_model.evaluation.field_tables import recording_table
+from gnesf_model.evaluation.recording_tables import recording_table
 from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE
 from gnesf_model.frame import Frame
 from gnesf_model.segment.pixels import pixel_labels
@@ -75,13 +75,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def table(title: str, scores: dict[str, dict[str, Any]]) -> str:
     """Methods and their scores as a Markdown table."""
-    lines = [f"| {title} | mIoU | mAcc | accuracy | difference (95 %) |", "|---|---|---|---|---|"]
+    references = list(dict.fromkeys(to for s in scores.values() for to in s["differences"]))
+    # With one reference every method but that one has a difference; its place says which.
+    head = [title, "mIoU", "mAcc", "accuracy", *(f"to {to} (95 %)" for to in references)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for method, s in scores.items():
-        text = ""
-        if "difference" in s:
-            low, high = s["difference"]["interval"]
-            shown = "" if s["difference"]["shown"] else ", not shown"
-            text = f"{s['difference']['miou']:+.3f} ({low:+.3f} to {high:+.3f}{shown})"
-        without = f" ({s['miou_without']['miou']:.3f})" if s.get("miou_without") else ""
-        lines.append(f"| {method} | {s['miou']:.3f}{without} | {s['macc']:.3f} | {s['pixel_accuracy']:.3f} | {text} |")
+        without = f" ({s['without']['miou']:.3f})" if s.get("without") else ""
+        cells = [method, f"{s['miou']:.3f}{without}", f"{s['macc']:.3f}", f"{s['pixel_accuracy']:.3f}"]
+        cells += [_difference(s["differences"].get(to)) for to in references]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _difference(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    low, high = found["interval"]
+    return f"{found['miou']:+.3f} ({low:+.3f} to {high:+.3f}{'' if found['shown'] else ', not shown'})"

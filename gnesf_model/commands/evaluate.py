@@ -17,7 +17,7 @@ from gnesf_model.build import build_field, build_view_depth
 from gnesf_model.commands import eval_dataset, eval_recording, eval_voting
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms.looks import LOOKS
-from gnesf_model.data.procrooms.splits import SPLITS, split_of
+from gnesf_model.data.procrooms.splits import FIELD_SEEDS, SPLITS, split_of
 from gnesf_model.evaluation.field_tables import room_tables
 from gnesf_model.evaluation.rgb_tables import rgb_tables
 from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores, room_scores
@@ -98,6 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.kind == "rooms":
         found = _rooms(arguments, segmenter)
+        markdown = _markdown(found)
+        print(markdown)
+        if arguments.json and markdown:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.with_suffix(".md").write_text(markdown, encoding="utf-8")
     else:
         found = {SEGMENTER: _photographs(arguments, segmenter).scores(SEGMENTER)}
         _report(found[SEGMENTER], "pictures")
@@ -132,23 +137,31 @@ def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any
     config = Config.from_flat({**settings, "predicted_depth.model": arguments.depth_network})
     trained, options = build_field(config), {"config": config, "size": size, "full": arguments.full}
     if "votes" in arguments.parts:
-        tables = room_tables(segmenter, trained, seeds, progress=_progress("tables"), **options).to_json()
-        for name in ("table1", "table2", "table3", "table4"):
-            print(eval_voting.table(name, tables[name]))
-        found |= tables
+        others = {
+            "seen": range(FIELD_SEEDS.start, FIELD_SEEDS.start + len(seeds)),
+            "usual": range(SPLITS["validation"].start, SPLITS["validation"].start + len(seeds)),
+        }
+        found |= room_tables(segmenter, trained, seeds, progress=_progress("tables"), **others, **options).to_json()
     if "rgb" in arguments.parts:
 
         def view_depth() -> ViewDepth:
             return build_view_depth(replace(config, geometry="rgb"))
 
-        rgb = rgb_tables(
+        found |= rgb_tables(
             segmenter, trained, view_depth, seeds, progress=_progress("geometry: rgb"), **options
         ).to_json()
-        print(_geometry_table(rgb["geometry"]))
-        for name in ("table1_rgb", "table2_rgb"):
-            print(eval_voting.table(name, rgb[name]))
-        found |= rgb
     return found
+
+
+def _markdown(found: dict[str, Any]) -> str:
+    """Every table of `found` but the segmenter's."""
+    parts = [eval_voting.table(name, found[name]) for name in sorted(found) if name.startswith("table")]
+    if "geometry" in found:
+        parts.append(_geometry_table(found["geometry"]))
+    if "psnr_db" in found:
+        lines = [f"| {method} | {value:.1f} dB |" for method, value in found["psnr_db"].items()]
+        parts.append("\n".join(["| rendered images | PSNR |", "|---|---|", *lines]) + "\n")
+    return "\n".join(parts)
 
 
 def _progress(text: str) -> Callable[[Iterable[int]], Iterable[int]]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from gnesf_model.config import Config
 from gnesf_model.data.source import FrameSource
-from gnesf_model.evaluation.field_tables import ViewDepthMaker, score_recording
+from gnesf_model.evaluation.recording_tables import ViewDepthMaker, score_recording
 from gnesf_model.evaluation.unit_scores import UnitScores
-from gnesf_model.evaluation.voting_methods import AVERAGED
+from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.frame import Frame
 from gnesf_model.segment.segmenter import Segmenter
@@ -70,7 +70,7 @@ def dataset_table(
         found = {"room": scene.room, "keyframes": keyframes, "dropped": dict(scene.source.drops)}
         recordings[scene.source.name] = found
     return {
-        "table2": surface.to_json(AVERAGED),
-        "images": images.to_json(AVERAGED),
+        "table2": surface.to_json((AVERAGED, MAJORITY)),
+        "images": images.to_json((AVERAGED, MAJORITY)),
         "recordings": recordings,
     }

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from gnesf_model.field.cells import Lattice
+from gnesf_model.field.encoding_volume import Encoding
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import NeuralSemanticField, PointVotes
+from gnesf_model.field.rendering import Sampling, SdfGeometry, render_rays
 from gnesf_model.field.shrunk import shrunk
+from gnesf_model.field.surfaces import MeasuredSurface
 from gnesf_model.field.viewpoints import nearest_views
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import visible_in_depth
 from gnesf_model.frame import Frame
+from gnesf_model.labels import UNKNOWN
 from gnesf_model.segment.segmenter import Segmentation, grid_size
 from gnesf_model.volume.votes import strongest
 
 SOURCES = 12
 """Views that vote, the nearest ones: as many as the paper's released code evaluates with."""
 _TOLERANCE_M = 0.05
-_POINTS_AT_ONCE = 1 << 14
+_VOTES_AT_ONCE, _RAYS_AT_ONCE = 1 << 17, 2048
 
-VARIANTS: dict[str, dict[str, str]] = {
+PROBABILITIES = "votes on probabilities"
+_INPUTS = ("features", "encoding", "displacement", "statistics")
+VARIANTS: dict[str, dict[str, Any]] = {
     "predict directly": {"outcome": "direct"},
     "votes on logits": {"outcome": "logits"},
-    "votes on probabilities": {},
+    PROBABILITIES: {},
+    **{f"{PROBABILITIES}, without {name}": {"without": (name,)} for name in _INPUTS},
     "averaged": {"weighting": "uniform"},
     "nearer counts more": {"weighting": "distance"},
 }
 """Name -> arguments of `NeuralSemanticField.vote`; each of them with visibility."""
-NO_VISIBILITY = "votes on probabilities, no visibility"
+NO_VISIBILITY = f"{PROBABILITIES}, no visibility"
 
 
 def observed(
@@ -53,46 +61,90 @@ def observed(
     )
 
 
+def nearest(world_T_cam: np.ndarray, poses: np.ndarray) -> list[int]:
+    """Which of the views with poses (N, 4, 4) vote on what a viewpoint (4, 4) shows: the `SOURCES` nearest ones."""
+    return nearest_views(world_T_cam, poses, SOURCES).tolist()
+
+
 @torch.inference_mode()
-def variant_labels(
-    field: NeuralSemanticField, views: SourceViews, poses: np.ndarray, world_T_cam: np.ndarray, points: torch.Tensor
-) -> dict[str, np.ndarray]:
-    """Labels (K,) uint8 of points (K, 3), by variant, from the `SOURCES` views nearest to a viewpoint.
+def variant_labels(field: NeuralSemanticField, views: SourceViews, points: torch.Tensor) -> dict[str, np.ndarray]:
+    """Labels (K,) uint8 of points (K, 3), by variant, all views voting at once."""
+    encoding = _encoding(field, views, points)
+    found: dict[str, list[np.ndarray]] = {}
+    for part in points.split(_points_at_once(views)):
+        seen = field.look(part, views, encoding, _visible(views, part))
+        votes: dict[str, PointVotes] = {name: field.vote(seen, **variant) for name, variant in VARIANTS.items()}
+        votes[NO_VISIBILITY] = field.vote(field.look(part, views, encoding))
+        for name, vote in votes.items():
+            found.setdefault(name, []).append(strongest(vote.probabilities)[0].cpu().numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+@torch.inference_mode()
+def labels_along_rays(
+    field: NeuralSemanticField,
+    views: SourceViews,
+    surface: MeasuredSurface,
+    points: torch.Tensor,
+    world_T_cam: np.ndarray,
+    directions: torch.Tensor,
+    far_m: float,
+) -> np.ndarray:
+    """Labels (R,) uint8 by eq. 5 with the weights of eq. 8 and 9; unknown where a ray meets no surface.
 
     Args:
-        views: all source views; poses: theirs, (N, 4, 4).
+        views: vote on every sample.
+        surface: measured, "with mesh".
+        points: (K, 3) of the surface, around which M is made.
         world_T_cam: (4, 4) of the viewpoint.
+        directions: (R, 3) in its optical frame, with depth 1.
+        far_m: where rays end.
     """
-    near = views.select(nearest_views(world_T_cam, poses, SOURCES).tolist())
-    encoding = field.volume.around(near, Lattice.world(points), points, field.options.vote_level + 1)
-    visible = visible_in_depth(near, near.project(points), _TOLERANCE_M)
-    found = field.look(points, near, encoding, visible)
-    votes: dict[str, PointVotes] = {name: field.vote(found, **variant) for name, variant in VARIANTS.items()}
-    votes[NO_VISIBILITY] = field.vote(field.look(points, near, encoding))
-    return {name: strongest(vote.probabilities)[0].cpu().numpy() for name, vote in votes.items()}
+    encoding = _encoding(field, views, points)
+
+    def semantics(samples: torch.Tensor) -> torch.Tensor:
+        parts = [
+            field.vote(field.look(part, views, encoding, _visible(views, part))).probabilities
+            for part in samples.split(_points_at_once(views))
+        ]
+        return torch.cat(parts) if parts else samples.new_zeros(0, views.probabilities.shape[-1])
+
+    pose = torch.from_numpy(world_T_cam).to(directions)
+    geometry, sampling = SdfGeometry(surface, surface.tr_m), Sampling(far_m=far_m)
+    labels = []
+    for part in (directions @ pose[:3, :3].T).split(_RAYS_AT_ONCE):
+        rays = render_rays(pose[:3, 3].expand(len(part), 3), part, geometry, semantics, sampling)
+        labels.append(torch.where(rays.weight > 0.5, strongest(rays.probabilities)[0], UNKNOWN))
+    return torch.cat(labels).to(torch.uint8).cpu().numpy()
 
 
 @torch.inference_mode()
 def blended_colors(
-    field: NeuralSemanticField, views: SourceViews, poses: np.ndarray, world_T_cam: np.ndarray, points: torch.Tensor
+    field: NeuralSemanticField, views: SourceViews, world_T_cam: np.ndarray, points: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (K, 3) uint8 of points (K, 3) seen from a viewpoint, from the `SOURCES` views nearest to it.
-
-    Args:
-        views, poses, world_T_cam: as `variant_labels`.
+    """Colours (K, 3) uint8 of points (K, 3) seen from a viewpoint (4, 4).
 
     Returns:
         colors: (K, 3) uint8.
-        seen: (K,) bool, whether any of those views sees the point.
+        seen: (K,) bool, whether any of the views sees the point.
     """
-    near = views.select(nearest_views(world_T_cam, poses, SOURCES).tolist())
-    eye = torch.from_numpy(world_T_cam[:3, 3]).to(points)
-    encoding = field.volume.around(near, Lattice.world(points), points, field.options.vote_level + 1)
-    colors, seen = [], []
-    for part in points.split(_POINTS_AT_ONCE):
-        found = field.look(part, near, encoding, visible_in_depth(near, near.project(part), _TOLERANCE_M))
-        colors.append(field.blend(found, near, part, eye))
+    eye, encoding = torch.from_numpy(world_T_cam[:3, 3]).to(points), _encoding(field, views, points)
+    colors, seen = [points.new_zeros(0, 3)], [torch.zeros(0, dtype=torch.bool, device=points.device)]
+    for part in points.split(_points_at_once(views)):
+        found = field.look(part, views, encoding, _visible(views, part))
+        colors.append(field.blend(found, views, part, eye))
         seen.append(found.seen.any(0))
-    blended = torch.cat(colors) if colors else points.new_zeros(0, 3)
-    there = torch.cat(seen) if seen else torch.zeros(0, dtype=torch.bool)
-    return (blended * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy(), there.cpu().numpy()
+    blended = (torch.cat(colors) * 255).round().clamp(0, 255).to(torch.uint8)
+    return blended.cpu().numpy(), torch.cat(seen).cpu().numpy()
+
+
+def _encoding(field: NeuralSemanticField, views: SourceViews, points: torch.Tensor) -> Encoding:
+    return field.volume.around(views, Lattice.world(points), points, field.options.vote_level + 1)
+
+
+def _visible(views: SourceViews, points: torch.Tensor) -> torch.Tensor:
+    return visible_in_depth(views, views.project(points), _TOLERANCE_M)
+
+
+def _points_at_once(views: SourceViews) -> int:
+    return max(1, _VOTES_AT_ONCE // max(len(views), 1))

@@ -11,11 +11,12 @@ import torch
 
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.evaluation.field_tables import FRAMES, HELD_OUT, RAY_STRIDE, STRIDE_TICKS, TRUE_IMAGE, votes_of
+from gnesf_model.evaluation.field_tables import FIELD, FRAMES, HELD_OUT, IN_3D, RAY_STRIDE, STRIDE_TICKS, TRUE_IMAGE
 from gnesf_model.evaluation.geometry_scores import GeometryScores
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
+from gnesf_model.evaluation.recording_tables import votes_of
 from gnesf_model.evaluation.unit_scores import UnitScores
-from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE, MethodLabels, methods_of
+from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY, WHOLE, MethodLabels, methods_of
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Frame, FrameDropped
@@ -47,8 +48,8 @@ class RgbTables:
         """``geometry``, ``table1_rgb`` and ``table2_rgb``: method -> scores; differences as in the other tables."""
         return {
             "geometry": {name: scores.to_json() for name, scores in self.geometry.items()},
-            "table1_rgb": self.novel.to_json(TRUE_IMAGE),
-            "table2_rgb": self.surface.to_json(AVERAGED),
+            "table1_rgb": self.novel.to_json((TRUE_IMAGE, IN_3D)),
+            "table2_rgb": self.surface.to_json((AVERAGED, MAJORITY)),
         }
 
 
@@ -144,7 +145,7 @@ def _score_new_views(
     every = (slice(stride // 2, None, stride),) * 2
     for frame in unseen:
         _, _, found = labels.view(frame.camera, frame.world_T_cam)
-        shown = {f"field ({WHOLE})": found[WHOLE], "averaged in 3D": found[AVERAGED]}
+        shown = {FIELD: found[WHOLE], IN_3D: found[AVERAGED]}
         shown[TRUE_IMAGE] = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
         for method, image in shown.items():
             scores.add(seed, method, frame.labels[every], image[every])

@@ -67,25 +67,32 @@ class UnitScores:
             scores["miou_interval"] = _interval(drawn)
         return scores
 
-    def to_json(self, reference: str | None = None, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    def to_json(self, references: Sequence[str] = (), leave_out: Sequence[str] = ()) -> dict[str, Any]:
         """Method -> its `scores`.
 
         Args:
-            reference: every other method gets `difference`: miou minus the reference's, with the 95 % `interval` of a
-                paired bootstrap over the units, and whether that leaves out 0 (`shown`).
-            leave_out: classes that the means are also given without (`miou_without`).
+            references: every other method gets `differences`: reference -> miou minus the reference's, with the 95 %
+                `interval` of a paired bootstrap over the units, and whether that leaves out 0 (`shown`). References
+                that were not scored are left out.
+            leave_out: classes without which means and differences are given, too (`without`).
 
         Raises:
             ValueError: methods that were not scored on the same units.
         """
+        known = [name for name in references if name in self._units]
+        kept = np.array([name not in leave_out for name in self.labels.names])
         found = {}
         for method in self._units:
             scores = self.scores(method)
             if leave_out:
-                kept = [v["iou"] for name, v in scores["per_class"].items() if name not in leave_out]
-                scores["miou_without"] = {"classes": list(leave_out), "miou": float(np.mean(kept)) if kept else None}
-            if reference in self._units and method != reference:
-                scores["difference"] = {"to": reference, **self._difference(method, reference)}
+                iou = [v["iou"] for name, v in scores["per_class"].items() if name not in leave_out]
+                mean = float(np.mean(iou)) if iou else None
+                scores["without"] = {
+                    "classes": list(leave_out),
+                    "miou": mean,
+                    "differences": {to: self._difference(method, to, kept) for to in known if to != method},
+                }
+            scores["differences"] = {to: self._difference(method, to) for to in known if to != method}
             found[method] = scores
         return found
 
@@ -94,11 +101,12 @@ class UnitScores:
         units = self._units[method]
         return np.stack([units[name].counts for name in sorted(units, key=str)])
 
-    def _difference(self, method: str, reference: str) -> dict[str, Any]:
+    def _difference(self, method: str, reference: str, kept: np.ndarray | bool = True) -> dict[str, Any]:
+        """Of the means over the classes with flags (C,)."""
         if self._units[method].keys() != self._units[reference].keys():
             raise ValueError(f"{method} and {reference} were not scored on the same units")
         pair = [self._counts(name) for name in (method, reference)]
-        present = pair[0].sum(axis=(0, 2)) > 0
+        present = (pair[0].sum(axis=(0, 2)) > 0) & kept
         drawn = [
             _miou(pair[0][rows].sum(axis=0), present) - _miou(pair[1][rows].sum(axis=0), present)
             for rows in _resamples(len(pair[0]))

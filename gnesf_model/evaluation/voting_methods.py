@@ -20,6 +20,8 @@ from gnesf_model.volume.votes import VoteTable
 
 AVERAGED, VOTED, WHOLE = "averaged", "voted", "voted + neighbours"
 """Every view the same; learned weights; and learned votes of neighbours."""
+MAJORITY = "majority"
+"""Each view names one class."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def methods_of(field: NeuralSemanticField) -> dict[str, Method]:
     """What the tables compare."""
     geometric = SpatialVoting(field.options.spatial, learned=False)
     return {
-        "majority": Method("majority"),
+        MAJORITY: Method(MAJORITY),
         AVERAGED: Method(AVERAGED),
         "nearer counts more": Method("nearer counts more"),
         VOTED: Method(VOTED),
@@ -80,7 +82,7 @@ class VotesSideBySide:
     ) -> None:
         self._fusions: dict[str, ViewFusion] = {
             AVERAGED: UniformFusion(),
-            "majority": UniformFusion(),
+            MAJORITY: UniformFusion(),
             "nearer counts more": DistanceFusion(),
             VOTED: LearnedFusion(field, image_side_px=image_side_px, device=device),
         }
@@ -110,7 +112,7 @@ class VotesSideBySide:
             table, rows = self.tables[name], samples.rows
             table.allocate(max(int(rows.max()) + 1 - table.count, 0) if len(rows) else 0)
             seen = replace(samples, mean=table.distribution(rows), total=table.total(rows))
-            said = _decided(samples.probabilities) if name == "majority" else samples.probabilities
+            said = _decided(samples.probabilities) if name == MAJORITY else samples.probabilities
             table.add(rows, said, fusion.weights(seen), rgb)
         return torch.ones_like(samples.depth)
 

@@ -187,12 +187,19 @@ class NeuralSemanticField(nn.Module):
             repeats=repeats,
         )
 
-    def vote(self, found: PointViews, outcome: str = "probabilities", weighting: str = "learned") -> PointVotes:
+    def vote(
+        self,
+        found: PointViews,
+        outcome: str = "probabilities",
+        weighting: str = "learned",
+        without: Sequence[str] = (),
+    ) -> PointVotes:
         """Eq. 3 and 4 over all views at once. The order of the views does not matter.
 
         Args:
             outcome: vote on `probabilities` (the paper) or `logits`, or regress the classes: `direct`.
             weighting: of the views: `learned`, or by hand: `uniform`, `distance`.
+            without: inputs of the learned weights that are switched off (`VotingNetwork.without`).
 
         Raises:
             ValueError: another outcome or weighting, or one that this field has no head for.
@@ -208,7 +215,7 @@ class NeuralSemanticField(nn.Module):
             return PointVotes(classes, None, found.seen)
         if weighting == "learned":
             network = self.voting if outcome == "probabilities" else self.logit_voting
-            scores = network(
+            scores = network.without(*without)(
                 VoteInputs(
                     features=found.features,
                     mean=moments.mean[None],

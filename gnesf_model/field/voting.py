@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ _HIDDEN = 32
 
 @dataclass(frozen=True)
 class VotingOptions:
-    """What the voting network reads. Switching an input off is a row of the ablation; sizes are as it was trained.
+    """What the voting network reads; sizes are as it was trained.
 
     Attributes:
         features: channels of F_i.
@@ -94,6 +95,19 @@ class VotingNetwork(nn.Module):
         self.last = nn.Linear(_HIDDEN, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+
+    def without(self, *inputs: str) -> VotingNetwork:
+        """The same weights with inputs switched off (the names of `VotingOptions`, less their use_): for an ablation.
+
+        Raises:
+            ValueError: there is no such input.
+        """
+        off = {f"use_{name}": False for name in inputs}
+        if unknown := off.keys() - {each.name for each in fields(self.options)}:
+            raise ValueError(f"there are no inputs {', '.join(sorted(unknown))} of the vote to switch off")
+        other = copy.copy(self)
+        other.options = replace(self.options, **off)
+        return other
 
     def forward(self, inputs: VoteInputs) -> torch.Tensor:
         """v_i(x) (N, K) of eq. 3, within +- `bound`."""

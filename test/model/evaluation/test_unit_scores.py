@@ -24,16 +24,17 @@ def test_a_difference_in_every_unit_is_shown_and_one_by_chance_is_not():
     rng = np.random.default_rng(0)
     level = rng.uniform(0.4, 0.9, 30)
     scores = scored({"a": level, "better": level + 0.05, "other": level + rng.normal(0, 0.05, 30)})
-    found = scores.to_json("a")
+    found = scores.to_json(("a", "other", "never scored"))
     assert list(found) == scores.methods == ["a", "better", "other"]
-    assert "difference" not in found["a"] and found["a"]["n"] == 30 and found["a"]["samples"] == 6000
-    better = found["better"]["difference"]
-    assert better["shown"] and better["to"] == "a"
+    assert list(found["a"]["differences"]) == ["other"] and found["a"]["n"] == 30 and found["a"]["samples"] == 6000
+    assert list(found["better"]["differences"]) == ["a", "other"]
+    better = found["better"]["differences"]["a"]
+    assert better["shown"]
     assert better["interval"][0] <= better["miou"] <= better["interval"][1]
     assert better["miou"] == pytest.approx(found["better"]["miou"] - found["a"]["miou"])
     # Paired: the units differ by far more than the methods do.
     assert better["interval"][1] - better["interval"][0] < 0.02
-    assert not found["other"]["difference"]["shown"]
+    assert not found["other"]["differences"]["a"]["shown"]
 
 
 def test_split_units_are_those_added_one_by_one():
@@ -51,7 +52,12 @@ def test_split_units_are_those_added_one_by_one():
 def test_means_without_a_class_and_units_that_do_not_fit():
     scores = scored({"a": [0.5, 0.5], "b": [0.6]})
     with pytest.raises(ValueError, match="same units"):
-        scores.to_json("a")
+        scores.to_json(["a"])
     found = scores.to_json(leave_out=["wall"])["a"]
     kept = [v["iou"] for name, v in found["per_class"].items() if name != "wall"]
-    assert found["miou_without"] == {"classes": ["wall"], "miou": pytest.approx(np.mean(kept))}
+    assert found["without"] == {"classes": ["wall"], "miou": pytest.approx(np.mean(kept)), "differences": {}}
+    both = scored({"a": np.linspace(0.4, 0.7, 10), "b": np.linspace(0.5, 0.8, 10)}).to_json(["a"], ["wall"])
+    found = both["b"]["without"]["differences"]["a"]
+    assert found["miou"] == pytest.approx(both["b"]["without"]["miou"] - both["a"]["without"]["miou"])
+    assert found["interval"][0] <= found["miou"] <= found["interval"][1] and found["shown"]
+    assert found["miou"] != pytest.approx(both["b"]["differences"]["a"]["miou"])
