@@ -99,10 +99,6 @@ class PointViews:
             self.repeats,
         )
 
-    def detached(self) -> PointViews:
-        """The same for a head that teaches the networks below it nothing."""
-        return replace(self, features=self.features.detach(), encoding=self.encoding.detach())
-
 
 @dataclass(frozen=True, eq=False)
 class PointVotes:

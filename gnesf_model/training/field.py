@@ -35,8 +35,8 @@ class FieldModule(lightning.LightningModule):
     """The field, its losses and its optimiser.
 
     Every head learns from the same views, points and steps: votes that accumulate over time (the mapper's) and pass
-    between neighbours, votes of all views at once (the paper's), the ablation's, and colours (an RGB loss that reaches
-    their head alone: the votes are those of a training without it).
+    between neighbours, votes of all views at once (the paper's), and the ablation's. Colours are learned afterwards,
+    by an RGB loss that reaches their head alone.
 
     Args:
         recipe: fields of a `FieldRecipe`.
@@ -46,7 +46,7 @@ class FieldModule(lightning.LightningModule):
     def __init__(self, recipe: dict, options: FieldOptions | None = None) -> None:
         super().__init__()
         self.recipe = FieldRecipe(**{**recipe, "sources": tuple(recipe["sources"])})
-        options = options or FieldOptions(direct_classes=CLASSES, colors=True)
+        options = options or FieldOptions(direct_classes=CLASSES)
         self.field = NeuralSemanticField(replace(options, voting=replace(options.voting, drop=self.recipe.drop)))
         self.geometric = SpatialVoting(options.spatial, learned=False)
         self.save_hyperparameters({"recipe": recipe, "options": asdict(self.field.options)})
@@ -65,10 +65,10 @@ class FieldModule(lightning.LightningModule):
     def training_step(self, example: VoteExample, index: int) -> torch.Tensor:
         views = self._views(example)
         found = self.look(example, views)
-        colors = self._color_errors(example, views, found)["blended"].mean()
-        self.log("loss_colors", colors, prog_bar=True, batch_size=1)
         if self.recipe.learn == "colors":
-            return colors
+            loss = self._color_errors(example, views, found)["blended"].mean()
+            self.log("loss", loss, prog_bar=True, batch_size=1)
+            return loss
         votes = self.field.stream(found)
         spread = self._spread(self.field.spatial, example, votes.probabilities, votes.total, found.encoding)
         rows = self._telling(example, found)
@@ -85,15 +85,17 @@ class FieldModule(lightning.LightningModule):
         self.log_dict({f"loss_{name}": loss for name, loss in losses.items()}, batch_size=1)
         self.log("loss", losses["spatial"], prog_bar=True, batch_size=1)
         penalty = gain_penalty(votes.scores, votes.seen) + gain_penalty(window.scores, window.seen)
-        return sum(losses.values()) + colors + self.recipe.penalty * penalty
+        return sum(losses.values()) + self.recipe.penalty * penalty
 
     def validation_step(self, example: VoteExample, index: int) -> None:
         """Every head beside plain averaging, and votes across space beside their geometric fallback."""
         views = self._views(example)
         found = self.look(example, views)
-        for name, error in self._color_errors(example, views, found).items():
-            sums = torch.stack([error.sum(), error.new_tensor(float(error.numel()))])
-            self.errors[name] = self.errors.get(name, 0) + sums
+        if self.recipe.learn == "colors":
+            for name, error in self._color_errors(example, views, found).items():
+                sums = torch.stack([error.sum(), error.new_tensor(float(error.numel()))])
+                self.errors[name] = self.errors.get(name, 0) + sums
+            return
         votes, average = self.field.stream(found), self.field.vote(found, weighting="uniform")
         heads = {
             "averaged": average.probabilities,
@@ -115,11 +117,15 @@ class FieldModule(lightning.LightningModule):
         for name, counts in self.counts.items():
             self.log(f"val_{name}", mean_iou(counts), prog_bar=name in ("averaged", "spatial"), sync_dist=True)
         for name, (total, number) in self.errors.items():
-            self.log(f"val_psnr_{name}", psnr(total / number.clamp_min(1)), sync_dist=True)
+            self.log(f"val_psnr_{name}", psnr(total / number.clamp_min(1)), prog_bar=True, sync_dist=True)
         self.counts, self.errors = {}, {}
 
     def look(self, example: VoteExample, views: SourceViews | None = None) -> PointViews:
-        """What the views of an example show of its points, with M of the first `known` views."""
+        """What the views of an example show of its points, with M of the first `known` views.
+
+        Args:
+            views: of the example; None makes them.
+        """
         views = self._views(example) if views is None else views
         level = self.field.options.vote_level + 1
         known = views.select(list(range(example.known)))
@@ -147,14 +153,12 @@ class FieldModule(lightning.LightningModule):
 
     def _color_errors(self, example: VoteExample, views: SourceViews, found: PointViews) -> dict[str, torch.Tensor]:
         """Squared errors (k, 3) of the points' colours, of those that a view sees: blended, and plain averages."""
-        if self.field.blending is None:
-            return {"blended": example.colors.new_zeros(1)}
         seen = found.seen.any(0)
-        blended = self.field.blend(found.detached(), views, example.points, example.eye)
-        weight = found.seen.to(blended.dtype)[..., None]
-        average = (views.sample_colors(found.place.pixels) * weight).sum(0) / weight.sum(0).clamp_min(1)
+        blended = self.field.blend(found, views, example.points, example.eye)
         if not bool(seen.any()):
             return {"blended": (blended * 0).sum(0, keepdim=True), "averaged": blended.new_zeros(0, 3)}
+        weight = found.seen.to(blended.dtype)[..., None]
+        average = (views.sample_colors(found.place.pixels) * weight).sum(0) / weight.sum(0).clamp_min(1)
         return {name: (c - example.colors)[seen].square() for name, c in (("blended", blended), ("averaged", average))}
 
     def _spread(

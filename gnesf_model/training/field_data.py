@@ -101,9 +101,12 @@ class VoteExamples(Dataset):
             sharpness = np.exp(rng.uniform(-0.7, 0.7))  # a temperature of 0.5 to 2
             said = merged_probabilities(sequence.said[sources], groups) ** sharpness
             said /= np.maximum(said.sum(axis=1, keepdims=True), 1e-6)
+        poses = sequence.world_T_cam[sources]
+        if recipe.learn == "votes":
+            poses = jittered(poses, rng, recipe.shift_m, np.deg2rad(recipe.turn_deg))
         return VoteExample(
             camera=sequence.camera,
-            world_T_cam=jittered(sequence.world_T_cam[sources], rng, recipe.shift_m, np.deg2rad(recipe.turn_deg)),
+            world_T_cam=poses,
             images=torch.stack([image_tensor(rgb) for rgb in sequence.rgb[sources]]),
             depth=torch.from_numpy(depth),
             probabilities=torch.from_numpy(said.astype(np.float32)),

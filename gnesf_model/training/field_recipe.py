@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gnesf_model.data.procrooms.splits import FIELD_SEEDS
 
-LEARN = ("all", "colors")
+LEARN = ("votes", "colors")
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,13 @@ class FieldRecipe:
         points: of a step: they lie together, as far apart as the voxels of a map.
         telling: how many of them the votes of views learn from; half where views disagree and one of them is right.
         invented: how often segmentations are made up from the truth (`corruption`) instead of a network's.
-        shift_m, turn_deg: standard deviation of the errors of the source poses.
+        shift_m, turn_deg: standard deviation of the errors of the source poses; there are none where colours are
+            learned, which pictures beside their place would only teach to blur.
         merge: how often classes are merged to a coarser label space.
         drop: how often the votes go without features, without M, without statistics.
         penalty: weight of `gain_penalty`.
         learning_rate, warm_up, weight_decay: of AdamW.
-        learn: ``all``, or ``colors`` alone: the rest stays as it was (see `train_field`).
+        learn: ``votes``, or afterwards ``colors``, during which the rest stays as it is (see `train_field`).
         seed: of everything random.
     """
 
@@ -52,7 +53,7 @@ class FieldRecipe:
     learning_rate: float = 6e-4
     warm_up: int = 100
     weight_decay: float = 0.01
-    learn: str = "all"
+    learn: str = "votes"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -71,7 +71,7 @@ def test_it_is_the_reference():
             near = np.log(np.linalg.norm(source) / np.linalg.norm(target))
             shift = sampled[i, k] - sampled[seen, k].mean(0)
             x = elu(shared + linear("view", np.concatenate([own, shift, b - a, [a @ b], [near]])))
-            scores.append(linear("last", elu(linear("middle", x)))[0] + net["aligned"] * (a @ b - 1))
+            scores.append(linear("last", elu(linear("middle", x)))[0] + np.exp(net["log_sharpness"]) * (a @ b - 1))
         weights = np.exp(np.array(scores) - max(scores))
         expected = (weights / weights.sum()) @ sampled[seen, k]
         np.testing.assert_allclose(colors[k].detach(), expected, atol=1e-9)

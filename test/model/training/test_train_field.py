@@ -387,7 +387,7 @@ def test_colors_learn_alone_and_leave_the_votes_as_they_are(sequence, tmp_path):
     save_field(whole, tmp_path / "field.safetensors")
     with pytest.raises(ValueError, match=r"no field to start from: name one \(--start\)"):
         train_field(plain(learn="colors"), tmp_path / "a", device="cpu", workers=0)
-    with pytest.raises(ValueError, match="learn is 'shapes', expected one of all, colors"):
+    with pytest.raises(ValueError, match="learn is 'shapes', expected one of votes, colors"):
         plain(learn="shapes")
     path = train_field(
         TINY.with_changes(learn="colors"),
@@ -434,13 +434,13 @@ def test_colors_learn_alone_and_leave_the_votes_as_they_are(sequence, tmp_path):
 
 
 def test_the_loss_of_colors_reaches_their_head_alone(sequence):
-    module = silent(FieldModule(asdict(plain(points=256)), replace(SMALL, colors=True)))
+    module = silent(FieldModule(asdict(plain(points=256, learn="colors", shift_m=1.0)), replace(SMALL, colors=True)))
     example = VoteExamples([sequence], module.recipe, (1, 1))[0]
-    views = module._views(example)
-    module._color_errors(example, views, module.look(example, views))["blended"].mean().backward()
+    known = {pose.tobytes() for pose in sequence.world_T_cam}
+    assert all(pose.tobytes() in known for pose in example.world_T_cam), "pictures lie where they were taken"
+    module.training_step(example, 0).backward()
     taught = {n.split(".")[1] for n, p in module.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert taught == {"blending"}
-    nothing = replace(example, points=example.points + 100.0)
-    loss = module.training_step(nothing, 0)
+    loss = module.training_step(replace(example, points=example.points + 100.0), 0)
     loss.backward()
     assert loss.isfinite()
