@@ -119,7 +119,7 @@ def write_keyframes(folder: Path, frames: int, threads: int) -> tuple[str, list[
     import torch
 
     from gnesf_model.config import Config
-    from gnesf_model.keyframes import KeyframeWindow
+    from gnesf_model.keyframes import KeyframeSelector
     from gnesf_model.segment import build_segmenter
 
     torch.set_num_threads(threads)
@@ -127,7 +127,7 @@ def write_keyframes(folder: Path, frames: int, threads: int) -> tuple[str, list[
     segmenter = build_segmenter(
         config.segmenter.model, labels=config.semantics.labels, device="cpu", cpu_threads=threads
     )
-    window, kept, times = KeyframeWindow(config.keyframes), [], []
+    window, kept, times = KeyframeSelector(config.keyframes), [], []
     name, source = _recording(frames)
     for frame in source:
         if not window.accepts(frame):

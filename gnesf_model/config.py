@@ -207,7 +207,7 @@ class KeyframeConfig(Section):
     )
     window: int = option(
         9,
-        "Keyframes kept in the sliding window, for the neural field; the map itself remembers every vote.",
+        "Keyframes in the sliding window that geometry: rgb compares a new one with; the map remembers every vote.",
         low=1,
         high=64,
     )

@@ -1,8 +1,7 @@
-"""Which frames are keyframes, and the sliding window of the latest ones."""
+"""Which frames are keyframes."""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +19,8 @@ class Keyframe:
     frame: Frame
 
 
-class KeyframeWindow:
-    """Selects keyframes by motion and keeps the last few (paper, section 4: 0.1 m or 15 degrees).
+class KeyframeSelector:
+    """Selects keyframes by motion (paper, section 4: 0.1 m or 15 degrees).
 
     What moves far enough is judged camera by camera. A frame that turns fast is blurred, and none.
 
@@ -29,7 +28,6 @@ class KeyframeWindow:
         count: keyframes since the last reset.
         last_poses: world_T_cam (4, 4) of the latest keyframe, by camera.
         too_fast: frames that moved far enough and turned too fast, since the last `clear`.
-        window: the latest ones; shorter than `count` says after `restore`.
     """
 
     def __init__(self, config: KeyframeConfig) -> None:
@@ -41,7 +39,6 @@ class KeyframeWindow:
         self.count = 0
         self.too_fast = 0
         self.last_poses: dict[str, np.ndarray] = {}
-        self.window: deque[Keyframe] = deque(maxlen=self.config.window)
 
     def accepts(self, frame: Frame) -> bool:
         """Whether the camera moved far enough since its last keyframe, and turns slowly enough."""
@@ -57,9 +54,8 @@ class KeyframeWindow:
         return True
 
     def push(self, frame: Frame) -> Keyframe:
-        """Make `frame` the newest keyframe; the oldest leaves a full window."""
+        """Make `frame` the newest keyframe."""
         keyframe = Keyframe(self.count, frame)
-        self.window.append(keyframe)
         self.last_poses[frame.source] = frame.world_T_cam
         self.count += 1
         return keyframe

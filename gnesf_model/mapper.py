@@ -18,7 +18,7 @@ from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Camera, Frame, FrameDropped
 from gnesf_model.fusion import UniformFusion, ViewFusion, ViewSamples
 from gnesf_model.geometry import invert, project, transform
-from gnesf_model.keyframes import Keyframe, KeyframeWindow
+from gnesf_model.keyframes import Keyframe, KeyframeSelector
 from gnesf_model.labels import LabelSpace
 from gnesf_model.pose_jumps import PoseJumpResponse
 from gnesf_model.sampling import inside_image, nearest_pixels, sample_beside_edges, seen_from_color
@@ -194,7 +194,7 @@ class SemanticMapper:
         self.classes = SurfaceClasses(lambda: self.grid, lambda: self.votes, spatial, volume.min_weight)
         moving = torch.from_numpy(segmenter.labels.of_kind("dynamic")).to(self.device)
         self._moving = moving if bool(moving.any()) else None
-        self.keyframes = KeyframeWindow(config.keyframes)
+        self.keyframes = KeyframeSelector(config.keyframes)
         self.frames = 0
         self.jumps = PoseJumpResponse()
         self._timer = StageTimer(self.device)

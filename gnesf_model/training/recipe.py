@@ -12,7 +12,7 @@ class SegmenterRecipe:
     """How the bundled segmenter is trained; `RECIPES` has one for a CPU and one for a GPU.
 
     Attributes:
-        rooms, views: pictures to train on: rooms of the first half of the training seeds (the second half is for
+        rooms, views: pictures to train on: rooms of the first half of the training seeds (the rest is for
             what learns to trust the segmenter), and pictures of each.
         first_room: how many of those seeds are left out before the first room.
         permuted: share of the rooms whose materials belong to other classes; natural and varied looks share the rest.

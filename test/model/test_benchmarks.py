@@ -15,7 +15,7 @@ from benchmark import gpu, growth, keyframe, table
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import nearest_labels
-from gnesf_model.keyframes import KeyframeWindow
+from gnesf_model.keyframes import KeyframeSelector
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.oracle import OracleSegmenter
 
@@ -27,7 +27,7 @@ def keyframes(tmp_path_factory):
     """A procedural room in the files of `keyframe.write_keyframes`, with its own labels as probabilities."""
     folder = tmp_path_factory.mktemp("keyframes")
     walk = RoomSource(1, frames=30, stride=4, width=160, height=120, max_depth_m=5.0, shading=False)
-    window = KeyframeWindow(KeyframeConfig())
+    window = KeyframeSelector(KeyframeConfig())
     room = [window.push(frame).frame for frame in walk if window.accepts(frame)]
     by_stamp = {frame.stamp_ns: frame.labels for frame in room}
     segmenter = OracleSegmenter(by_stamp.__getitem__, LabelSpace.load("scannet20"))

@@ -118,7 +118,7 @@ def test_both_forms_agree_on_the_surface_of_a_room(room):
 
 
 def test_rendered_depth_serves_as_well_as_measured_depth(room):
-    """What `geometry: rgb` uses: the depth that the distance itself renders, once for each view."""
+    """The fast form where depth is not measured: what the distance itself renders, once for each view."""
     source, _, _, points = room
     camera, pose = source.camera.strided(3), source.poses[0]
     rendered = render_depth(camera, pose, SdfGeometry(source.scene.sdf, 0.05), Sampling(0.05, 8.0, 256, 0))
