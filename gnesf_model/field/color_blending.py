@@ -16,8 +16,9 @@ from gnesf_model.field.voting import vote_shares
 
 RAY_DIFFERENCE = 5
 """Difference of the two directions, their cosine, and the logarithm of how much nearer the source view is."""
-_SHARPNESS = 100.0
-"""A view that looks from 8 degrees aside counts a third at first."""
+_SHARPNESS = 400.0
+"""A view that looks from 4 degrees aside counts a third at first. From 20 to 3000 the images of two validation rooms
+(320x240) only got better, by 0.2 and 2.2 dB."""
 
 
 class ColorBlending(nn.Module):
