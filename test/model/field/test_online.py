@@ -7,12 +7,14 @@ import pytest
 import torch
 from field_scene import CAMERA, look_at, randomised, streamed
 
+from gnesf_model.field.cells import Lattice
 from gnesf_model.field.image_encoder import image_tensor
-from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField, next_score
 from gnesf_model.field.moment_table import MomentTable
 from gnesf_model.field.moments import Moments, masked_moments
 from gnesf_model.field.online import LearnedFusion
 from gnesf_model.field.shrunk import scaled
+from gnesf_model.field.streaming import StreamingVotes
 from gnesf_model.field.volume_memory import VolumeMemory
 from gnesf_model.field.voting import VotingOptions
 from gnesf_model.frame import Camera, Frame
@@ -90,6 +92,33 @@ def test_online_is_offline():
     torch.testing.assert_close(torch.stack(weights).log(), offline.scores, atol=0.02, rtol=0)
     torch.testing.assert_close(online, offline.probabilities, atol=0.005, rtol=0)
     assert offline.scores.std() > 0.1, "the scores must say something for this to mean something"
+
+
+def test_online_with_the_encoding_is_offline_with_that_of_the_views_so_far():
+    """M changes with every view: the vote of each is held against all views up to it, encoded anew."""
+    field, frames, points = trained(), recording(), plane_points()
+    randomised(field.volume, scale=0.1)
+    maps, probabilities = distributions(frames, points)
+    images, depth = (torch.stack(x) for x in zip(*((image_tensor(f.rgb), torch.from_numpy(f.depth)) for f in frames)))
+    levels, scores, blind = field.options.vote_level + 1, [], []
+    with torch.no_grad():
+        views = field.observe([f.camera for f in frames], [f.world_T_cam for f in frames], images, maps, depth)
+        votes = StreamingVotes.none(len(points), CLASSES, points)
+        for number in range(len(frames)):
+            so_far = views.select(list(range(number + 1)))
+            encoding = field.volume.around(so_far, Lattice.world(points), points, levels)
+            found = field.look(points, so_far, encoding)
+            moments = masked_moments(found.features, found.seen)
+            newest = (found.features[-1], found.probabilities[-1], found.place.displacement[-1], moments)
+            scores.append(next_score(field.voting, *newest, votes.distribution, found.encoding))
+            blind.append(next_score(field.voting, *newest, votes.distribution, 0 * found.encoding))
+            votes = votes.plus(number, found.probabilities[-1], scores[-1], found.seen[-1])
+    online, weights = run_online(LearnedFusion(field, image_side_px=0), frames, probabilities, points)
+    scores = torch.stack(scores)
+    # The memories of the features and of the cells are in half precision.
+    torch.testing.assert_close(torch.stack(weights).log(), scores, atol=0.03, rtol=0)
+    torch.testing.assert_close(online, votes.distribution, atol=0.005, rtol=0)
+    assert (scores - torch.stack(blind)).abs().mean() > 0.2, "M must say something for this to mean something"
 
 
 def test_the_volume_in_memory_is_that_of_all_views_so_far():
