@@ -1,5 +1,7 @@
 """The mapper with the field's votes: what the configuration builds, and what reset and loading leave behind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ from gnesf_model.field.model import FieldOptions, NeuralSemanticField
 from gnesf_model.field.online import LearnedFusion
 from gnesf_model.field.weights import save_field
 from gnesf_model.fusion import UniformFusion
+from gnesf_model.labels import UNKNOWN, LabelMapping, LabelSpace
 from gnesf_model.map_file import load_map, save_map
 from gnesf_model.segment import build_segmenter
+from gnesf_model.segment.oracle import OracleSegmenter
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,50 @@ def test_the_budget_of_the_map_holds_what_the_votes_remember(weights, segmenter)
         for voting in ("average", "learned")
     }
     assert 0.3 * blocks["average"] < blocks["learned"] < blocks["average"]
+
+
+def erring_oracle(frames, target: LabelSpace) -> OracleSegmenter:
+    """Knows the labels, save that in every image a quarter of the 16 x 16 blocks are of some other class."""
+    own = LabelSpace.load("scannet20")
+    own = replace(own, maps={"nyu40": {name: name for name in own.names}})
+    rng, images = np.random.default_rng(0), {}
+    for frame in frames:
+        blocks = rng.random((6, 8)) < 0.25
+        wrong = np.where(blocks, rng.integers(0, len(own), (6, 8)), UNKNOWN).repeat(16, 0).repeat(16, 1)
+        images[frame.stamp_ns] = np.where((wrong != UNKNOWN) & (frame.labels != UNKNOWN), wrong, frame.labels).astype(
+            np.uint8
+        )
+    return OracleSegmenter(images.__getitem__, own, own if target.names == own.names else target)
+
+
+def test_one_field_maps_twenty_classes_and_forty(weights):
+    """The paper's point: nothing in the votes counts classes. Whoever swaps the segmenter keeps the weights, and gets
+    the same map under other numbers."""
+    room = RoomSource(5, frames=8, stride=15, width=128, height=96, shading=False)  # a bathroom
+    frames, surfaces = list(room), {}
+    spaces = {name: LabelSpace.load(name) for name in ("scannet20", "nyu40")}
+    for voting in ("learned", "average"):
+        for name, space in spaces.items():
+            both = {"semantics.voting": voting, "semantics.neighbours": "learned" if voting == "learned" else "none"}
+            mapper = build_mapper(config(weights, **both, **{"semantics.labels": name}), erring_oracle(frames, space))
+            for frame in frames:
+                mapper.integrate(frame)
+            assert mapper.labels.names == space.names
+            surfaces[voting, name] = mapper.surface()
+    twenty, forty = surfaces["learned", "scannet20"], surfaces["learned", "nyu40"]
+    own = replace(spaces["scannet20"], maps={"nyu40": {name: name for name in spaces["scannet20"].names}})
+    renamed = LabelMapping.between(own, spaces["nyu40"]).lookup
+    np.testing.assert_array_equal(forty.points, twenty.points)
+    # Sums over more columns round differently, and where two classes are as strong either may win.
+    assert (forty.labels == renamed[twenty.labels]).mean() > 0.995
+    np.testing.assert_allclose(forty.confidence, twenty.confidence, atol=0.005)
+    plain = surfaces["average", "nyu40"]
+    assert (forty.labels != plain.labels).mean() > 0.01, "the votes must say something for this to mean something"
+    _, nearest = room.scene.nearest(torch.from_numpy(forty.points))
+    truth = renamed[room.scene.labels[nearest.numpy()]]
+    beyond = (truth > 20) & (truth != UNKNOWN)
+    assert len(np.unique(truth[beyond])) > 1, "classes that the map of twenty has no number for"
+    assert (forty.labels == truth)[beyond].mean() > 0.6
 
 
 def test_the_bundled_field_is_there_with_the_heads_of_the_ablation():

@@ -105,3 +105,73 @@ def occluded(signs):
         elif (stage, sign) == (2, 1):
             return True
     return False
+
+
+def network(layers, x):
+    """Linear, ELU, linear to one number."""
+    return linear(layers[-1], elu(linear(layers[0], np.array(x))))[0]
+
+
+def affinity(spatial, patch, distributions, k, j):
+    """How much point k of a patch listens to its neighbour j, by a `SpatialVoting`."""
+    step = (patch.points[j] - patch.points[k]).numpy() / spatial.options.radius_m
+    normals = patch.normals[k].numpy(), patch.normals[j].numpy()
+    plane = sum(abs(step @ normal) for normal in normals)
+    cosine = normals[0] @ normals[1] if all(normal.any() for normal in normals) else 1.0
+    apart = (patch.colors[j] - patch.colors[k]).numpy()
+    light = apart.mean()
+    hue = np.linalg.norm(apart - light)
+    distance, color = np.linalg.norm(step), hue + 0.3 * abs(light)
+    off, turn, other = plane / 2 / 0.25, (1 - max(cosine, 0)) / 0.3, color / 0.3
+    geometric = math.exp(-2 * distance**2 - off**2 - turn**2 - other**2)
+    if spatial.pair is None:
+        return geometric
+    overlap = sum(min(a, b) for a, b in zip(distributions[k], distributions[j]))
+    reduced = [linear(spatial.reduce, patch.encoding[i].numpy()) for i in (k, j)]
+    told = [distance, plane / 2, max(cosine, 0), cosine, color, light, hue, max(distributions[j]), overlap]
+    return geometric * math.exp(3 * math.tanh(network(spatial.pair, [*told, *abs(reduced[0] - reduced[1])])))
+
+
+def spatial_round(spatial, patch, distributions, neighbours, votes):
+    """One round of votes between neighbours: s(x) moves towards their mean by a share, the more it is in doubt."""
+    options, after = spatial.options, []
+    for k, own in enumerate(distributions):
+        near = [j for j in neighbours[k] if j >= 0]
+        affinities = [affinity(spatial, patch, distributions, k, j) for j in near]
+        weights = [a * votes[j] / (votes[j] + 1) for a, j in zip(affinities, near)]
+        if sum(weights) <= 1e-6:
+            after.append(own)
+            continue
+        mean = sum(w * distributions[j] for w, j in zip(weights, near)) / sum(weights)
+        gate = math.log(options.share / (1 - options.share))
+        if spatial.gate is not None:
+            told = [math.log1p(sum(affinities)), math.log1p(sum(weights)), math.log1p(votes[k]), max(own)]
+            gate += network(spatial.gate, told)
+        share = min((1 - max(own)) / options.doubt, 1) / (1 + math.exp(-gate)) if votes[k] > 0 else 1.0
+        after.append((1 - share) * own + share * mean)
+    return np.array(after)
+
+
+def decision_loss(probabilities, labels, class_weights, sharpness):
+    """1 - p(true class) after the power, unknown competing like a class; the mean by the weights of the classes."""
+    total = weight = 0.0
+    for p, label in zip(probabilities, labels):
+        if label < len(p):
+            powers = [max(x, 1e-4) ** sharpness for x in (*p, 1 - sum(p))]
+            total += class_weights[label] * (1 - powers[label] / sum(powers))
+            weight += class_weights[label]
+    return total / weight
+
+
+def importance_depths(depth, weights, wanted):
+    """Where the cumulative weight along one ray reaches each of the wanted shares; it rises evenly between edges."""
+    edges = [depth[0], *((depth[:-1] + depth[1:]) / 2), depth[-1]]
+    total, found = sum(weights), []
+    for share in wanted:
+        before = 0.0
+        for near, far, weight in zip(edges, edges[1:], weights):
+            if before + weight > share * total:
+                found.append(near + (far - near) * (share * total - before) / weight)
+                break
+            before += weight
+    return found

@@ -7,12 +7,14 @@ import pytest
 import torch
 from field_scene import CAMERA, look_at, randomised, streamed
 
+from gnesf_model.field.cells import Lattice
 from gnesf_model.field.image_encoder import image_tensor
-from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.model import FieldOptions, NeuralSemanticField, next_score
 from gnesf_model.field.moment_table import MomentTable
 from gnesf_model.field.moments import Moments, masked_moments
 from gnesf_model.field.online import LearnedFusion
 from gnesf_model.field.shrunk import scaled
+from gnesf_model.field.streaming import StreamingVotes
 from gnesf_model.field.volume_memory import VolumeMemory
 from gnesf_model.field.voting import VotingOptions
 from gnesf_model.frame import Camera, Frame
@@ -46,9 +48,9 @@ def plane_points(count=400):
     return points
 
 
-def run_online(fusion, frames, probabilities, points):
+def run_online(fusion, frames, probabilities, points, device="cpu"):
     """The mapper's loop around a fusion: the distribution of each point at the end, and every weight."""
-    votes = VoteTable(CLASSES, max_votes=1e6, max_rows=1000)
+    votes = VoteTable(CLASSES, max_votes=1e6, max_rows=1000, device=device)
     rows = votes.allocate(len(points))
     every = []
     for frame, p in zip(frames, probabilities):
@@ -56,7 +58,7 @@ def run_online(fusion, frames, probabilities, points):
             frame, points, points[:, :2], points[:, 2], p, votes.distribution(rows), votes.total(rows), rows
         )
         weights = fusion.weights(samples)
-        votes.add(rows, p, weights, torch.zeros(len(points), 3))
+        votes.add(rows, p, weights, torch.zeros(len(points), 3, device=device))
         every.append(weights)
     return votes.distribution(rows), every
 
@@ -90,6 +92,62 @@ def test_online_is_offline():
     torch.testing.assert_close(torch.stack(weights).log(), offline.scores, atol=0.02, rtol=0)
     torch.testing.assert_close(online, offline.probabilities, atol=0.005, rtol=0)
     assert offline.scores.std() > 0.1, "the scores must say something for this to mean something"
+
+
+def test_online_with_the_encoding_is_offline_with_that_of_the_views_so_far():
+    """M changes with every view: the vote of each is held against all views up to it, encoded anew."""
+    field, frames, points = trained(), recording(), plane_points()
+    randomised(field.volume, scale=0.1)
+    maps, probabilities = distributions(frames, points)
+    images, depth = (torch.stack(x) for x in zip(*((image_tensor(f.rgb), torch.from_numpy(f.depth)) for f in frames)))
+    levels, scores, blind = field.options.vote_level + 1, [], []
+    with torch.no_grad():
+        views = field.observe([f.camera for f in frames], [f.world_T_cam for f in frames], images, maps, depth)
+        votes = StreamingVotes.none(len(points), CLASSES, points)
+        for number in range(len(frames)):
+            so_far = views.select(list(range(number + 1)))
+            encoding = field.volume.around(so_far, Lattice.world(points), points, levels)
+            found = field.look(points, so_far, encoding)
+            moments = masked_moments(found.features, found.seen)
+            newest = (found.features[-1], found.probabilities[-1], found.place.displacement[-1], moments)
+            scores.append(next_score(field.voting, *newest, votes.distribution, found.encoding))
+            blind.append(next_score(field.voting, *newest, votes.distribution, 0 * found.encoding))
+            votes = votes.plus(number, found.probabilities[-1], scores[-1], found.seen[-1])
+    online, weights = run_online(LearnedFusion(field, image_side_px=0), frames, probabilities, points)
+    scores = torch.stack(scores)
+    # The memories of the features and of the cells are in half precision.
+    torch.testing.assert_close(torch.stack(weights).log(), scores, atol=0.03, rtol=0)
+    torch.testing.assert_close(online, votes.distribution, atol=0.005, rtol=0)
+    assert (scores - torch.stack(blind)).abs().mean() > 0.2, "M must say something for this to mean something"
+
+
+@pytest.mark.gpu
+def test_cpu_and_cuda_give_the_same_votes():
+    """Offline, all views at once and one after the other, and online from the memories."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    frames, points = recording(), plane_points()
+    maps, probabilities = distributions(frames, points)
+    images, depth = (torch.stack(x) for x in zip(*((image_tensor(f.rgb), torch.from_numpy(f.depth)) for f in frames)))
+    found = []
+    for device in ("cpu", "cuda"):
+        field = trained()
+        randomised(field.volume, scale=0.1)
+        field.to(device)
+        tensors = (t.to(device) for t in (images, maps, depth))
+        there = points.to(device)
+        with torch.no_grad():
+            views = field.observe([f.camera for f in frames], [f.world_T_cam for f in frames], *tensors)
+            encoding = field.volume.around(views, Lattice.world(there), there, field.options.vote_level + 1)
+            seen = field.look(there, views, encoding)
+            offline = [votes.scores.cpu() for votes in (field.vote(seen), field.stream(seen))]
+        fusion = LearnedFusion(field, image_side_px=0, device=device)
+        online, weights = run_online(fusion, frames, probabilities.to(device), there, device)
+        found.append((*offline, torch.stack(weights).log().cpu(), online.cpu()))
+    # Convolutions on CUDA may round to TF32, and the memories are in half precision.
+    for cpu, cuda in zip(*found):
+        torch.testing.assert_close(cuda, cpu, atol=0.03, rtol=0)
+    assert found[0][0].std() > 0.1
 
 
 def test_the_volume_in_memory_is_that_of_all_views_so_far():

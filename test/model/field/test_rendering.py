@@ -7,6 +7,7 @@ import torch
 
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.field.losses import (
+    decision_loss,
     gain_penalty,
     log_tsdf_loss,
     occupancy_loss,
@@ -105,6 +106,23 @@ def test_samples_are_in_order_and_where_the_weight_is():
     assert (fine.diff(dim=1) >= 0).all()
 
 
+def test_finer_samples_are_where_the_reference_has_them():
+    rng = np.random.default_rng(1)
+    depth = np.sort(rng.uniform(0.2, 4, (6, 15)), axis=1)
+    weights = rng.exponential(1.0, (6, 15)) * (rng.random((6, 15)) < 0.6)
+    found = importance_depths(torch.from_numpy(depth), torch.from_numpy(weights), 40)
+    wanted = (np.arange(40) + 0.5) / 40
+    # A little weight everywhere, so that there is a place where all is zero.
+    expected = [reference.importance_depths(d, w + 1e-5 / 15, wanted) for d, w in zip(depth, weights)]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    drawn = importance_depths(
+        torch.from_numpy(depth), torch.from_numpy(weights), 20_000, torch.Generator().manual_seed(0)
+    )
+    quantiles = np.quantile(drawn.numpy(), wanted, axis=1).T
+    inside = np.abs(quantiles - expected)
+    assert np.median(inside) < 0.01, "drawn ones are as many where the weight is"
+
+
 def test_rays_composite_what_they_meet():
     """A wall at 2 m whose left half is class 0 and whose right half is class 1, in empty space."""
 
@@ -194,6 +212,23 @@ def test_cross_entropy_is_eq_6():
     wrong = torch.zeros(1, 2, requires_grad=True)
     rendered_cross_entropy(wrong, torch.tensor([1])).backward()
     assert wrong.grad[0, 1] < 0, "what is surely wrong can still learn"
+
+
+def test_the_loss_of_decisions_is_the_reference():
+    rng = np.random.default_rng(2)
+    p = rng.dirichlet(np.full(4, 0.5), 50) * rng.uniform(0.3, 1.0, (50, 1))
+    labels = rng.integers(0, 4, 50)
+    p[:3], labels[3:9] = 0, 255
+    weights = rng.uniform(0.3, 4, 4)
+    for w in (None, weights):
+        for sharpness in (1.0, 4.0):
+            tensors = torch.from_numpy(p), torch.from_numpy(labels), None if w is None else torch.from_numpy(w)
+            expected = reference.decision_loss(p, labels, np.ones(4) if w is None else w, sharpness)
+            assert decision_loss(*tensors, sharpness).item() == pytest.approx(expected, abs=1e-12)
+    assert decision_loss(torch.from_numpy(p), torch.full((50,), 255)).item() == 0
+    sure = torch.tensor([[0.9, 0.1], [0.4, 0.3], [0.1, 0.9]])
+    found = [decision_loss(row[None], torch.tensor([0])).item() for row in sure]
+    assert found[0] < 0.01 and 0.2 < found[1] < 0.5 and found[2] > 0.99, "about whether the label is wrong"
 
 
 def test_losses_of_geometry_and_votes():

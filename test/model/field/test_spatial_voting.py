@@ -1,5 +1,7 @@
 """Votes between neighbouring surface points: within a surface, not across its edges, whatever the classes are."""
 
+import field_reference as reference
+import numpy as np
 import pytest
 import torch
 from field_scene import randomised
@@ -22,6 +24,30 @@ def corner_patch():
     distribution = 0.6 * torch.nn.functional.one_hot(said, 2).float() + 0.2
     colors = torch.full((len(points), 3), 0.5)
     return SurfacePatch(points, normals, colors), distribution, truth
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_round_is_the_reference(learned):
+    """One point, one neighbour at a time, in NumPy: some have no normal, no vote, no neighbour."""
+    rng = np.random.default_rng(0)
+    points = torch.from_numpy(rng.uniform(0, 0.25, (60, 3)) * (1, 1, 0.2))
+    points[-1] = 9.0
+    normals = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(60, 3)) * 0.3 + (0, 0, 1)), dim=1)
+    normals[:8] = 0
+    colors = torch.from_numpy(rng.uniform(0.3, 0.7, (60, 3)))
+    patch = SurfacePatch(points, normals, colors, torch.from_numpy(rng.normal(size=(60, 24))))
+    distribution = torch.from_numpy(rng.dirichlet(np.full(5, 0.2), 60) * rng.uniform(0.8, 1, (60, 1)))
+    votes = torch.from_numpy(rng.uniform(0.2, 9, 60))
+    distribution[5:12], votes[5:12] = 0, 0
+    spatial = SpatialVoting(SpatialOptions(rounds=1, neighbours=12), learned).double()
+    randomised(spatial)
+    neighbours = spatial.neighbours(points)
+    assert (neighbours[-1] < 0).all() and (neighbours[:-1] >= 0).sum(1).float().mean() > 6
+    with torch.no_grad():
+        found = spatial(patch, distribution, neighbours, votes)
+    expected = reference.spatial_round(spatial, patch, distribution.numpy(), neighbours.tolist(), votes.tolist())
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (found - distribution).abs().amax(1).median() > 0.05
 
 
 @pytest.mark.parametrize("learned", [False, True])

@@ -1,5 +1,6 @@
 """Training the votes: what it sees, that it learns, that it goes on where it stopped."""
 
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -51,26 +52,28 @@ def silent(module: FieldModule) -> FieldModule:
 
 
 def test_votes_learn_whom_to_trust(sequence):
-    """One room, 60 steps, 20 s of one core: learned votes beat averaging where the segmenter is corrupted."""
+    """One room, 60 steps: learned votes beat averaging where the segmenter is corrupted, on what they were trained on
+    and on other mistakes. It takes well under two minutes of one core: whoever changes the training can try it so."""
     recipe = plain(points=700, telling=500, drop=0.0, invented=1.0)
     torch.manual_seed(0)
     module = silent(FieldModule(asdict(recipe), SMALL))
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+    examples = VoteExamples([sequence] * 60, recipe, (0, 0), overconfident)
+    # Other draws of target, sources, points and mistakes.
+    others = VoteExamples([sequence] * 8, recipe, (9, 9), overconfident)
 
-    def scores():
+    def scores(drawn, indices):
         module.eval().counts.clear()
-        # Other draws of target, sources, points and mistakes than those of training.
-        examples = VoteExamples([sequence] * 8, recipe, (9, 9), overconfident)
         with torch.no_grad():
-            for index in range(8):
-                module.validation_step(examples[index], index)
+            for index in indices:
+                module.validation_step(drawn[index], index)
         module.train()
         return {name: float(counts[:, 0].sum() / counts[:, 1].sum()) for name, counts in module.counts.items()}
 
-    before = scores()
+    before = scores(others, range(8))
     assert before["voted"] == before["averaged"] == before["window"], "it starts at averaging"
     assert before["spatial"] == before["voted_geometric"], "and at the geometric fallback"
-    examples = VoteExamples([sequence] * 60, recipe, (0, 0), overconfident)
+    start = time.process_time()
     for step in range(60):
         loss = module.training_step(examples[step], step)
         optimizer.zero_grad()
@@ -78,10 +81,12 @@ def test_votes_learn_whom_to_trust(sequence):
         assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
-    after = scores()
+    assert time.process_time() - start < 120, "seconds of processor time; it was 11 on a core of a server"
+    known, after = scores(examples, range(0, 60, 3)), scores(others, range(8))
     assert after["averaged"] == before["averaged"]
     for head in ("voted", "window", "spatial"):
-        assert after[head] > after["averaged"] + 0.1, (head, after)
+        assert known[head] > known["averaged"] + 0.15, (head, known)
+        assert after[head] > after["averaged"] + 0.2, (head, after)
     assert after["direct"] > before["direct"] + 0.1
 
 

@@ -161,8 +161,9 @@ def test_nothing_to_resume_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert not (tmp_path / CHECKPOINTS).exists()
 
 
-def test_training_needs_neither_ros_nor_open3d_nor_bags() -> None:
-    code = "import sys, gnesf_model.training.segmenter; print(*sys.modules)"
+@pytest.mark.parametrize("network", ["segmenter", "field", "depth"])
+def test_training_needs_neither_ros_nor_open3d_nor_bags(network: str) -> None:
+    code = f"import sys, gnesf_model.training.{network}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"rclpy", "open3d", "rosbags", "tf2_msgs"} & {name.split(".")[0] for name in loaded}
     assert "lightning" in loaded

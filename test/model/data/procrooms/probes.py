@@ -19,22 +19,24 @@ def part_of(room: Scene, thing: SceneObject) -> Scene:
     return Scene(room.primitives[thing.first : thing.last], [thing], room.materials)
 
 
-def volume_points(room: Scene, thing: SceneObject) -> torch.Tensor:
-    """Points (N, 3) on a lattice through every primitive of a thing, its surface included."""
-    steps = np.linspace(-1, 1, 5)
-    lattice = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+def volume_points(room: Scene, thing: SceneObject, spacing_m: float = np.inf) -> torch.Tensor:
+    """Points (N, 3) on a lattice through every primitive of a thing, its surface included.
+
+    There are five of them along each axis, and more where they would be further apart than `spacing_m`.
+    """
     points = []
     for p in room.primitives[thing.first : thing.last]:
         extent = np.array([*p.size[:2], p.size[2] + p.size[0] * (p.kind == Kind.CAPSULE)])
-        local = torch.from_numpy(lattice * extent)
+        steps = [np.linspace(-e, e, max(5, int(np.ceil(2 * e / spacing_m)) + 1)) for e in extent]
+        local = torch.from_numpy(np.stack(np.meshgrid(*steps), -1).reshape(-1, 3))
         inside = SDF[p.kind](local.T[None], torch.tensor([p.size], dtype=torch.float64))[0] <= 1e-9
         points.append(local[inside].numpy() @ p.parent_T_local[:3, :3].T + p.parent_T_local[:3, 3])
     return torch.from_numpy(np.concatenate(points))
 
 
-def assert_nothing_intersects(room: Scene) -> None:
+def assert_nothing_intersects(room: Scene, spacing_m: float = np.inf) -> None:
     """No thing reaches a millimetre into another; floor, walls and ceilings are left out as what is reached into."""
-    points = [volume_points(room, thing) for thing in room.objects]
+    points = [volume_points(room, thing, spacing_m) for thing in room.objects]
     owner = torch.cat([torch.full((len(p),), k) for k, p in enumerate(points)])
     points = torch.cat(points)
     for k, thing in enumerate(room.objects):

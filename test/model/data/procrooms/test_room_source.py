@@ -105,6 +105,24 @@ def test_bytes_do_not_depend_on_the_number_of_threads():
     assert images[0] == images[1]
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("seed", [0, 5])
+def test_cpu_and_cuda_render_the_same_room(seed):
+    """To float tolerance: along outlines a ray may meet the other surface, and light may differ by a step of 8 bits."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    for index in (0, 3):
+        a, b = (
+            RoomSource(seed, frames=4, width=160, height=120, stride=15, device=device)[index]
+            for device in ("cpu", "cuda")
+        )
+        assert a.world_T_cam.tobytes() == b.world_T_cam.tobytes(), "where the camera goes is decided on the CPU"
+        same = a.labels == b.labels
+        assert same.mean() > 0.998
+        assert (np.abs(a.depth - b.depth) < 1e-3)[same].mean() > 0.998
+        assert (np.abs(a.rgb.astype(int) - b.rgb) <= 2).all(2).mean() > 0.99
+
+
 @pytest.mark.parametrize("seed", range(7))
 def test_the_camera_keeps_clear_moves_like_a_hand_and_sees_the_room(seed):
     source = RoomSource(seed, frames=450, width=24, height=18, stride=1, shading=False)

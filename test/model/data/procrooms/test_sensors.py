@@ -93,6 +93,18 @@ def test_depth_is_noisier_farther_away_and_lost_on_black_and_at_grazing_angles(n
     assert (measured(0.0) == 0).all()
 
 
+def test_structured_light_leaves_holes_beside_outlines_and_mixes_nothing():
+    depth = np.full((72, 96), 3.0, np.float32)
+    depth[20:50, 30:60] = 1.0
+    flat = np.ones_like(depth)
+    seen = SENSORS["structured_light"](depth, flat * 0.9, flat * 0.5, flat * 0, CAMERA, generator())
+    near, window = (depth < 2).astype(np.uint8), np.ones((3, 3), np.uint8)
+    beside = cv2.dilate(near, window) != cv2.erode(near, window)
+    assert 0.2 < (seen[beside] == 0).mean() < 0.5, "more than half of the pixels on one side of the outline"
+    assert (seen[~beside] == 0).mean() < 0.01
+    assert (np.abs(seen - depth) < 0.1)[seen > 0].all(), "what is measured is one of the two surfaces"
+
+
 def test_time_of_flight_mixes_depths_on_outlines_and_ends_early():
     depth = np.full((72, 96), 3.0, np.float32)
     depth[:, 48:] = 1.0
