@@ -1,4 +1,4 @@
-"""Which frames become keyframes, at the thresholds of the paper: 0.1 m or 15 degrees, a window of 9 for geometry: rgb."""
+"""Which frames become keyframes, at the thresholds of the paper: 0.1 m or 15 degrees."""
 
 import dataclasses
 
