@@ -277,7 +277,7 @@ class SemanticMapper:
         Raises:
             FrameDropped: the frame cannot be used (``no_depth``, ``segmenter``, ``out_of_range``), poses jumped
                 and nothing is mapped until `jumps.resume` or `reset` (``paused``), a keyframe has nothing to tell
-                depth by (``no_parallax``, ``no_contrast``; geometry: rgb), or
+                depth by (``first_view``, ``no_parallax``, ``no_contrast``; geometry: rgb), or
                 what it adds does not fit (``map_full``, ``out_of_memory``; its geometry may have fitted where its
                 votes did not: `FrameDropped.blocks`). What the map held is unharmed. The drop carries the
                 segmentation, if there is one.
@@ -399,7 +399,7 @@ class SemanticMapper:
                 with self._timer("predict_depth"):
                     depth = self._view_depth.add(frame)
             except FrameDropped as drop:
-                if drop.reason == "no_parallax":  # the next one is held against it
+                if drop.reason in ("first_view", "no_parallax"):  # the next one is held against it
                     self.keyframes.push(frame)
                 raise
         return replace(frame, depth=depth, depth_stamp_ns=None, world_T_depth=None)

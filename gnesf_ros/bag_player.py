@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
 
 from gnesf_model.data.bag_file import BagFile
+from gnesf_ros import middleware
 from gnesf_ros.playback import BagPlayer, PlayOptions
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         clock=not arguments.no_clock,
     )
     bag = BagFile(arguments.bag)
+    os.environ.update(middleware.environment())  # who sends images needs it, not only who takes them
     rclpy.init(args=[])
     node = None
     try:

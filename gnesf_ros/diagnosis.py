@@ -24,7 +24,7 @@ PATIENCE_S = 5.0
 """So long nothing may come out before it is an error."""
 _REPEAT_S, _REMIND_S = 5.0, 30.0
 """Shortest time between two warnings of new drops of one kind, and between two that say the same."""
-_NO_FAULT = ("superseded", "clock_jump", "paused", "inactive")
+_NO_FAULT = ("superseded", "clock_jump", "paused", "inactive", "first_view")
 """Drops that are how the node is meant to work."""
 
 

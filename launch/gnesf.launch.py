@@ -38,7 +38,19 @@ def start(context: LaunchContext) -> list[Node]:
     simulated = switch("use_sim_time", value["use_sim_time"])
     environment = middleware.environment(context.environment)
     fixed_frame = ["--fixed-frame", value["global_frame"]] if value["global_frame"] else []
+    # RViz first: where it cannot be started the launch ends, and what was started before it would be left running.
     return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            name="rviz",
+            namespace=value["namespace"],
+            arguments=["-d", PathJoinSubstitution([SHARE, "config", "gnesf.rviz"]), *fixed_frame],
+            parameters=[{"use_sim_time": simulated}],
+            remappings=rviz_remappings(value),
+            additional_env=environment,
+            condition=IfCondition(LaunchConfiguration("rviz")),
+        ),
         Node(
             package="gnesf_ros",
             executable="gnesf_node",
@@ -56,17 +68,6 @@ def start(context: LaunchContext) -> list[Node]:
             # Not launch's 5 s and 10 s: the frame in work ends first, and a recorded bag gets its final map.
             sigterm_timeout="60",
             sigkill_timeout="60",
-        ),
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            name="rviz",
-            namespace=value["namespace"],
-            arguments=["-d", PathJoinSubstitution([SHARE, "config", "gnesf.rviz"]), *fixed_frame],
-            parameters=[{"use_sim_time": simulated}],
-            remappings=rviz_remappings(value),
-            additional_env=environment,
-            condition=IfCondition(LaunchConfiguration("rviz")),
         ),
     ]
 

@@ -1,6 +1,8 @@
 """A bag through the mapping node: `ros2 launch gnesf_ros replay.launch.py bag:=PATH segmenter:=MODEL`."""
 
-from launch import LaunchContext, LaunchDescription
+from collections.abc import Callable
+
+from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -11,12 +13,24 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 from gnesf_ros import middleware
 from gnesf_ros.launch_arguments import PLAYER, REPLAY, switch
+
+_ENDING_S = "60"
+"""As long as the node has."""
+
+
+def check(context: LaunchContext) -> list:
+    """Refuse wrong switches before there is any process: a launch that fails later leaves its processes running."""
+    for name in ("loop", "exit_at_end"):
+        switch(name, LaunchConfiguration(name).perform(context))
+    return []
 
 
 def play(context: LaunchContext) -> list:
@@ -30,12 +44,40 @@ def play(context: LaunchContext) -> list:
     if switch("loop", value["loop"]):
         command.append("--loop")
     player = ExecuteProcess(
-        cmd=command, name="player", output="screen", additional_env=middleware.environment(context.environment)
+        cmd=command,
+        name="player",
+        output="screen",
+        additional_env=middleware.environment(context.environment),
+        sigterm_timeout=_ENDING_S,
+        sigkill_timeout=_ENDING_S,
     )
-    if not switch("exit_at_end", value["exit_at_end"]):
-        return [player]
-    end = EmitEvent(event=Shutdown(reason="the bag has been played"))
-    return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end]))]
+    ends = [(_is_mapper, "the node")]
+    if switch("exit_at_end", value["exit_at_end"]):
+        ends.append((player, "the player"))
+    return [
+        player,
+        *(RegisterEventHandler(OnProcessExit(target_action=target, on_exit=_end(name))) for target, name in ends),
+    ]
+
+
+def _is_mapper(action: Action) -> bool:
+    return isinstance(action, Node) and action.node_executable == "gnesf_node"
+
+
+def _end(name: str) -> Callable[[ProcessExited, LaunchContext], list]:
+    """End everything with a process, and the launch with an error where the process had one.
+
+    Without the node the player would wait for somebody who takes its images.
+    """
+
+    def ended(event: ProcessExited, context: LaunchContext) -> list:
+        if context.is_shutdown:
+            return []
+        if event.returncode:
+            raise RuntimeError(f"{name} ended with exit code {event.returncode}")
+        return [EmitEvent(event=Shutdown(reason=f"{name} has ended"))]
+
+    return ended
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -49,4 +91,4 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(live),
         launch_arguments={name: LaunchConfiguration(name) for name in REPLAY}.items(),
     )
-    return LaunchDescription([*declared, node, OpaqueFunction(function=play)])
+    return LaunchDescription([*declared, OpaqueFunction(function=check), node, OpaqueFunction(function=play)])

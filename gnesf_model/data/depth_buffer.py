@@ -76,7 +76,9 @@ class DepthBuffer:
         neighbours = range(max(after - 1, 0), min(after + 1, len(self._stamps)))
         nearest = min(neighbours, key=lambda i: abs(self._stamps[i] - stamp_ns), default=None)
         if nearest is None:
-            raise FrameDropped("no_depth", "no depth image came: check its topic")
+            raise FrameDropped(
+                "no_depth", "no depth image came: check its topic, or take geometry: rgb, which needs none"
+            )
         distance_ns = abs(self._stamps[nearest] - stamp_ns)
         if distance_ns > self._tolerance_ns:
             raise FrameDropped(

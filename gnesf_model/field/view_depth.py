@@ -71,8 +71,8 @@ class ViewDepth:
         and are forgotten.
 
         Raises:
-            FrameDropped: ``no_parallax``, no earlier view stands apart from this one, which is remembered; or
-                ``no_contrast``, the image shows nothing, and is not.
+            FrameDropped: ``first_view``, there is none before this one, or ``no_parallax``, none stands apart from it:
+                it is remembered; or ``no_contrast``, the image shows nothing, and is not.
         """
         if self._jumps.setdefault(frame.source, frame.pose_jumps) != frame.pose_jumps:
             self._jumps[frame.source] = frame.pose_jumps
@@ -90,6 +90,8 @@ class ViewDepth:
         others = [r.world_T_cam for r in self._window]
         sources = [self._window[n].view for n in useful_views(frame.world_T_cam, others, self.views)]
         self._window.append(_Remembered(frame.world_T_cam, view))
+        if not others:
+            raise FrameDropped("first_view", "it is the first keyframe: depth begins with the next one")
         if not sources:
             raise FrameDropped(
                 "no_parallax",

@@ -78,7 +78,7 @@ def test_a_folder_without_depth_and_a_bag_with_it_give_the_same_map(tmp_path):
         options = [word for setting in settings for word in ("--set", setting)]
         assert main(["map", str(source), "--out", str(out), "--geometry", "rgb", *options, *more]) == 0
         found = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-        assert found["dropped"] == {"no_parallax": 1} and found["frames"] == 15
+        assert found["dropped"] == {"first_view": 1} and found["frames"] == 15
         assert found["keyframes"] > 3 and "predict_depth" in found["stages"]
         points.append((out / "cloud.ply").read_bytes())
     assert points[0] == points[1] and found["map"]["surface_points"] > 50

@@ -50,7 +50,7 @@ def test_a_camera_alone_is_mapped_as_it_is_offline(tmp_path: Path) -> None:
     try:
         mapper = build_mapper(config)
         first, *rest = BagSource(tmp_path / "bag", config.input)
-        with pytest.raises(FrameDropped, match="keyframes before"):
+        with pytest.raises(FrameDropped, match="it is the first keyframe"):
             mapper.integrate(first)
         updates = [mapper.integrate(frame) for frame in rest]
         offline = mapper.surface()
@@ -65,7 +65,7 @@ def test_a_camera_alone_is_mapped_as_it_is_offline(tmp_path: Path) -> None:
     assert [(m.width, m.height) for m in points] == [(WIDTH, HEIGHT)] * len(voted)
     status = statuses[-1]
     assert status.keyframes == len(voted)
-    assert dict(zip(status.drop_reasons, status.drop_counts)) == {"no_parallax": 1}
+    assert dict(zip(status.drop_reasons, status.drop_counts)) == {"first_view": 1}
 
 
 def test_it_is_evaluated_through_the_node(tmp_path: Path) -> None:
@@ -82,6 +82,6 @@ def test_it_is_evaluated_through_the_node(tmp_path: Path) -> None:
         found[name] = load_metrics(tmp_path / name)
     node, offline = found["node"], found["offline"]
     assert (node["through"], node["frames"]) == ("node", FRAMES - 1)
-    assert node["dropped"] == offline["dropped"] == {"no_parallax": 1}
+    assert node["dropped"] == offline["dropped"] == {"first_view": 1}
     assert node["scores"] == offline["scores"]
     assert node["map"]["surface_points"] == offline["map"]["surface_points"] > 100
