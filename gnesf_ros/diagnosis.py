@@ -50,6 +50,8 @@ class Diagnosis:
         self._generation = tally.generation
         self._said = ("", -_REMIND_S)
         self._paused = self._trouble = ""
+        self._silent: set[str] = set()
+        """Colour topics on which nothing comes any more."""
 
     def look(self, state: MapState) -> DiagnosticArray:
         """The diagnostics of this second; also warns in the log about what is new."""
@@ -64,6 +66,7 @@ class Diagnosis:
         if state.trouble and not self._trouble:
             self._node.get_logger().warning(state.trouble)
         self._paused, self._trouble = state.paused, state.trouble
+        self._log_silence()
         name = self._node.get_fully_qualified_name().lstrip("/")
         return DiagnosticArray(
             header=stamps.header(self._node.get_clock().now().nanoseconds, ""),
@@ -175,6 +178,15 @@ class Diagnosis:
         if now - when > _REMIND_S or (gist != said and now - when > _REPEAT_S):
             logger.warning(text)
             self._said = (gist, now)
+
+    def _log_silence(self) -> None:
+        """Warn once of a camera that sends nothing any more; with simulated time it is a bag that has ended."""
+        now = time.monotonic()
+        silent = {t.name for t in self._inputs.colors if t.received and now - t.last_s > PATIENCE_S}
+        if not self._node.get_parameter("use_sim_time").value:
+            for name in sorted(silent - self._silent):
+                self._node.get_logger().warning(f"no message on {name} for {PATIENCE_S:.0f} s: is the camera still on?")
+        self._silent = silent
 
     def _input_values(self, drops: Counter) -> dict[str, Any]:
         first_s, first_counts, _, _ = self._history[0]

@@ -14,6 +14,7 @@ from gnesf_msgs.msg import MapperStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import NodeProcess, Peer, new_domain, play
 from ros_recording import OPTICAL, REMAPS
+from ros_robot import Robot
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from gnesf_model.config import Config
@@ -114,6 +115,22 @@ def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) 
     finally:
         peer.close()
         node.kill()
+
+
+def test_a_camera_that_falls_silent_is_in_the_log_once(room_bag: Path, tmp_path: Path) -> None:
+    robot = Robot(room_bag, tmp_path / "log")
+    try:
+        for frame in robot.frames[:2]:
+            robot.send(frame)
+        words = "no message on /camera/color/image_raw for 5 s: is the camera still on?"
+        robot.node.wait_for_log(words)
+        time.sleep(2.5)
+        assert robot.node.log.count(words) == 1
+        robot.send(robot.frames[2])
+        time.sleep(1.5)
+        assert robot.node.log.count(words) == 1, "it is back"
+    finally:
+        robot.close()
 
 
 def test_every_input_that_can_be_missed_has_a_way_to_be_renamed() -> None:
