@@ -55,6 +55,7 @@ def heed_interrupts() -> None:
 def test_every_argument_is_described(file: str) -> None:
     listing = ros2("launch", "gnesf_ros", file, "--show-args")
     names = ["params_file", "use_sim_time", "global_frame", "geometry", "pose_source", "log_level", "segmenter"]
+    names += ["image_transport", "depth_transport", "pose_frame"]
     for name in [*names, "autostart", "robots" if file == "robots.launch.py" else "namespace"]:
         assert f"'{name}':" in listing
     assert "no description" not in listing.lower()
@@ -83,6 +84,8 @@ def test_a_bag_is_replayed_through_the_node(room_bag: Path, namespace: str) -> N
     [
         (["gnesf.launch.py", "pose_source:=odometry"], "pose_source is 'odometry'"),
         (["gnesf.launch.py", "geometry:=rgbd"], "geometry is 'rgbd'"),
+        (["gnesf.launch.py", "image_transport:=theora"], "image_transport is 'theora'"),
+        (["gnesf.launch.py", "depth_transport:=jpeg"], "depth_transport is 'jpeg'"),
         (["gnesf.launch.py", "autostart:=maybe"], "autostart is 'maybe', expected true or false"),
         (["robots.launch.py", "robots:=robot1,robot1"], "expected different names"),
         (["replay.launch.py", "bag:=/nowhere", "loop:=yes"], "loop is 'yes', expected true or false"),
