@@ -14,12 +14,14 @@ from gnesf_msgs.msg import MapperStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import NodeProcess, Peer, new_domain, play
 from ros_recording import OPTICAL, REMAPS
+from ros_robot import Robot
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.pose_chain import POSE_SOURCES
 from gnesf_model.geometry import quaternion_from_pose
+from gnesf_model.segment import FOR_DEMONSTRATION
 from gnesf_ros import inputs, qos
 from gnesf_ros.conversions import camera_info_message, image_message
 from gnesf_ros.stamps import header
@@ -95,6 +97,27 @@ def test_a_bag_that_loops_is_mapped_again(room_bag: Path, tmp_path: Path) -> Non
     finally:
         peer.close()
         node.kill()
+
+
+def test_the_bundled_network_is_warned_of_for_as_long_as_it_maps(room_bag: Path, tmp_path: Path) -> None:
+    bundled = {"segmenter.model": "bundled", "segmenter.input_size": "[96, 128]"}
+    robot = Robot(room_bag, tmp_path / "log", **bundled)
+
+    def verdicts() -> list[DiagnosticStatus]:
+        return [s for array in robot.diagnostics for s in array.status if s.name == "gnesf: segmenter"]
+
+    try:
+        (line,) = (line for line in robot.node.log.splitlines() if FOR_DEMONSTRATION in line)
+        assert "[WARN]" in line
+        for frame in robot.frames[:2]:
+            robot.send(frame)
+        assert robot.status.frames_processed == 2
+        robot.says("mapping at", DiagnosticStatus.OK)
+        heard = len(verdicts())
+        robot.peer.wait(lambda: len(verdicts()) > heard + 1, "diagnostics after frames were mapped")
+        assert {(s.level, s.message) for s in verdicts()} == {(DiagnosticStatus.WARN, FOR_DEMONSTRATION)}
+    finally:
+        robot.close()
 
 
 def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) -> None:
