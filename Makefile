@@ -44,7 +44,7 @@ $(WORKSPACE): $(ENVIRONMENT) $(SOURCES)
 demo: setup
 	tools/in_workspace.sh $(VENV)/bin/gnesf demo $(if $(BAG),--bag '$(BAG)') $(if $(SEGMENTER),--segmenter '$(SEGMENTER)') $(ARGS)
 
-# Under ten minutes.
+# 20 minutes or so on two cores.
 test: setup
 	$(PYTEST) -m 'not slow and not gpu' $(ARGS)
 

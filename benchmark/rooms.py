@@ -1,50 +1,70 @@
-"""How fast procedural rooms are cast and rendered: `python -m benchmark.rooms [--device cuda] [--json FILE]`."""
+"""How fast procedural rooms are cast and rendered; training and tests wait for them.
+
+usage: python -m benchmark.rooms [--seeds 0 1 ...] [--size W H] [--device cuda]
+
+On a CPU times are processor times of one thread, which do not depend on other work; on a GPU they are wall times. Each
+is the better of two runs, then the mean over the rooms.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from benchmark.machine import describe, load
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.device import single_thread
 from gnesf_model.geometry import pixel_rays
 
 VIEWS = 6
 POINTS = 200_000
 
 
-def main() -> None:
-    """Print the figures; write them where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4, 5, 6], metavar="N")
-    parser.add_argument("--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"))
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    rooms = [measure(seed, *arguments.size, device) for seed in arguments.seeds]
-    result = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+def measure(arguments: list[str]) -> dict[str, Any]:
+    """Cast and render views of every room.
+
+    Raises:
+        FileNotFoundError: a CUDA device is asked for and there is none.
+    """
+    options = _parser().parse_args(arguments)
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise FileNotFoundError(f"--device is {options.device}, and torch sees no CUDA device")
+    before = load()
+    with single_thread():
+        rooms = [figures(seed, *options.size, device) for seed in options.seeds]
+    mean = {name: float(np.mean([room[name] for room in rooms])) for name in rooms[0] if name != "name"}
+    views = f"{options.size[0]}x{options.size[1]}, mean of {len(rooms)} rooms"
+    clock = "wall" if device.type == "cuda" else "processor"
+    return {
+        "benchmark": "rooms",
+        **describe("torch", "numpy"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "clock": "wall" if device.type == "cuda" else "processor time of one thread",
-        "torch": torch.__version__,
-        "size": list(arguments.size),
+        "size": list(options.size),
         "views_per_room": VIEWS,
+        "load": [before, load()],
         "rooms": rooms,
-        "mean": {k: float(np.mean([r[k] for r in rooms])) for k in rooms[0] if k not in ("name", "primitives")},
+        "mean": mean,
+        "rows": [
+            ("rays cast", f"{mean['rays_per_s'] / 1e6:.2f} M a second", views),
+            ("frame, no shading", f"{mean['frame_unshaded_s'] * 1e3:.1f} ms", f"{clock} time"),
+            ("frame, with shading", f"{mean['frame_shaded_s'] * 1e3:.1f} ms", f"{clock} time"),
+            ("distances to the surface", f"{mean['distances_per_s'] / 1e6:.2f} M a second", f"{POINTS} points"),
+            ("room and walk made", f"{mean['room_and_walk_s'] * 1e3:.0f} ms", f"{mean['primitives']:.0f} primitives"),
+        ],
     }
-    print(json.dumps(result, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(seed: int, width: int, height: int, device: torch.device) -> dict[str, float | str | int]:
-    """Figures of one room; times are the better of two rounds."""
+def figures(seed: int, width: int, height: int, device: torch.device) -> dict[str, float | str | int]:
+    """Those of one room."""
     start = time.process_time()
     source = RoomSource(seed, frames=VIEWS, stride=45, width=width, height=height, device=device)
     made = time.process_time() - start
@@ -74,7 +94,7 @@ def measure(seed: int, width: int, height: int, device: torch.device) -> dict[st
 def best(work: Callable[[], object], device: torch.device) -> float:
     """Seconds of the faster of two runs, after one that warms up.
 
-    On a CPU the work is one thread (`procrooms.threads`): its processor time does not depend on other work.
+    On a GPU by the clock on the wall; else by this process's processor time.
     """
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     seconds = []
@@ -89,5 +109,13 @@ def best(work: Callable[[], object], device: torch.device) -> float:
     return min(seconds[1:])
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmark.rooms", description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4, 5, 6], metavar="N")
+    parser.add_argument("--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"))
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
+    return parser
+
+
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(sys.argv[1:]), indent=2))

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+OUT = HERE / "out"
 HELPERS = ("run", "machine", "node_player", "peer", "table")
+
+
+def names() -> list[str]:
+    """Every benchmark that is here."""
+    return [m.name for m in pkgutil.iter_modules([str(HERE)]) if m.name not in HELPERS]
 
 
 def main(arguments: list[str]) -> int:
     """Run them; 0 when none failed. What a machine does not have is skipped, with the reason."""
-    present = [m.name for m in pkgutil.iter_modules([str(HERE)]) if m.name not in HELPERS]
+    present = names()
     if arguments and arguments[0] not in present:
         print(f"there is no benchmark {arguments[0]!r}; there are {', '.join(present)}", file=sys.stderr)
         return 2
@@ -37,15 +44,15 @@ def main(arguments: list[str]) -> int:
             failed = 1
             continue
         rows = result["rows"]
-        path = HERE / "out" / f"{name}.json"
-        path.parent.mkdir(exist_ok=True)
+        OUT.mkdir(exist_ok=True)
+        path = OUT / f"{name}.json"
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         machine = result["machine"]
         print(f"{name}: {machine['processor']}, {machine['cores']} cores, commit {result['commit']}")
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         for row in rows:
             print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-        print(f"  -> {path.relative_to(HERE.parent)}\n")
+        print(f"  -> {os.path.relpath(path)}\n")
     return failed
 
 

@@ -1,6 +1,6 @@
 """Where the time of a frame goes: `gnesf map`'s stages on a real kitchen with a real network.
 
-usage: python -m benchmark.stages [--network FILE] [--threads N]
+usage: python -m benchmark.stages [--network FILE] [--frames N] [--threads N]
 
 RedKitchen with MOSAIC; a procedural room, and the bundled network, where those are missing. The share of a stage is
 that of all milliseconds of the run: a vote takes long, and happens on keyframes alone.
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmark.end_to_end import FirstFrames
 from benchmark.machine import REDKITCHEN, WEIGHTS, describe, load
 from gnesf_model.machine import cores
 
@@ -37,6 +38,8 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         Config.from_flat({"segmenter.model": options.network, "device": "cpu", "cpu_threads": options.threads})
     )
     source = open_source(REDKITCHEN if REDKITCHEN.is_dir() else "rooms:1")
+    if options.frames:
+        source = FirstFrames(source, options.frames)
     run = run_mapping(source, mapper)
     stages = run.stage_percentiles()
     total = sum(map(sum, run.stages.values()))
@@ -73,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmark.stages", description=__doc__.splitlines()[0])
     mosaic = WEIGHTS / "mosaic_ade32.onnx"
     parser.add_argument("--network", default=str(mosaic) if mosaic.exists() else "bundled", help="segmenter.model")
+    parser.add_argument("--frames", type=int, help="of the recording; all of them by default")
     parser.add_argument("--threads", type=int, default=cores())
     return parser
 

@@ -143,7 +143,9 @@ class Diagnosis:
         return problems + [self._why_silent(topic) for topic in silent]
 
     def _why_silent(self, topic: Topic) -> str:
-        publishers = self._inputs.publishers(topic.role)
+        publishers, types = self._inputs.publishers(topic.role), self._inputs.types(topic.name)
+        if topic.kind not in types and (elsewhere := self._inputs.elsewhere(topic)):
+            return f"no message on {topic.name}, but {elsewhere}"
         if not publishers:
             return f"no message on {topic.name}: nobody publishes it (start its publisher, or {renaming(topic.role)})"
         if topic.incompatible:
@@ -151,7 +153,7 @@ class Diagnosis:
                 f"no message on {topic.name}: the {topic.incompatible} of its publisher and of this node do not "
                 f"match (qos_overrides.{topic.name}.subscription.{topic.incompatible})"
             )
-        if others := self._inputs.other_types(topic):
+        if others := sorted(types - {topic.kind}):
             return (
                 f"no message on {topic.name}: its publisher sends {', '.join(others)}, {topic.kind} is expected ("
                 f"{renaming(topic.role)}, or choose node.image_transport or node.depth_transport)"

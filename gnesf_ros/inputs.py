@@ -18,7 +18,7 @@ from gnesf_model.data.camera_rig import CameraRig
 from gnesf_model.data.feed import MessageFeed
 from gnesf_model.data.pose_chain import POSE_SOURCES
 from gnesf_model.frame import Frame, FrameDropped
-from gnesf_ros import qos
+from gnesf_ros import qos, transports
 from gnesf_ros.subscriptions import Subscriptions, Topic, camera_role
 
 try:
@@ -101,10 +101,13 @@ class FrameInput:
         """How many publishers an input topic has."""
         return self._node.count_publishers(self.topics[role].name)
 
-    def other_types(self, topic: Topic) -> list[str]:
-        """Message types, other than the expected one, that publishers of an input topic send."""
-        found = {info.topic_type for info in self._node.get_publishers_info_by_topic(topic.name)}
-        return sorted(found - {topic.kind})
+    def types(self, name: str) -> set[str]:
+        """The message types that publishers of a topic send."""
+        return {info.topic_type for info in self._node.get_publishers_info_by_topic(name)}
+
+    def elsewhere(self, topic: Topic) -> str:
+        """Where the images of a silent topic come by another transport, with the remedy; empty where they do not."""
+        return transports.elsewhere(topic, self._config.node, self.types)
 
     @property
     def images_received(self) -> int:

@@ -26,6 +26,11 @@ NODE: dict[str, tuple[str, str]] = {
         "",
         "auto, pose, pose_with_covariance, transform, odom or tf (input.pose_source); empty: as in params_file.",
     ),
+    "pose_frame": (
+        "",
+        "Frame whose pose a PoseStamped gives, e.g. base_link (input.pose_frame); empty: as in params_file, the "
+        "camera's by default.",
+    ),
     "segmenter": ("", "ONNX file, checkpoint folder or hub id (segmenter.model); empty: as in params_file."),
     "segmenter_revision": (
         "",
@@ -33,9 +38,22 @@ NODE: dict[str, tuple[str, str]] = {
     ),
     "queue": ("", "newest (robots) or all (evaluation) (node.queue); empty: as in params_file."),
     "record": ("", "Folder of a bag to write results into, e.g. results (node.record); empty: as in params_file."),
-    "color_topic": ("color/image_raw", "Colour image; with node.image_transport: compressed, its raw name."),
+    "image_transport": (
+        "",
+        "How colour comes: raw, or compressed (JPEG, PNG) on the topic's name with /compressed (node.image_transport); "
+        "empty: as in params_file, raw by default.",
+    ),
+    "depth_transport": (
+        "",
+        "How depth comes: raw, compressedDepth or compressed, on the topic's name with that (node.depth_transport); "
+        "empty: as in params_file, raw by default.",
+    ),
+    "color_topic": ("color/image_raw", "Colour image; with image_transport: compressed, its raw name."),
     "camera_info_topic": ("color/camera_info", "Camera info of the colour image."),
-    "depth_topic": ("depth/image_raw", "Depth image, registered to the colour image; not needed with geometry: rgb."),
+    "depth_topic": (
+        "depth/image_raw",
+        "Depth image, registered to the colour image, by its raw name; not needed with geometry: rgb.",
+    ),
     "pose_topic": ("pose", "PoseStamped of the camera (pose_source: pose)."),
     "pose_with_covariance_topic": (
         "pose_with_covariance",
@@ -83,6 +101,9 @@ PARAMETERS = {
     "global_frame": "input.global_frame",
     "geometry": "geometry",
     "pose_source": "input.pose_source",
+    "pose_frame": "input.pose_frame",
+    "image_transport": "node.image_transport",
+    "depth_transport": "node.depth_transport",
     "segmenter": "segmenter.model",
     "segmenter_revision": "segmenter.revision",
     "queue": "node.queue",

@@ -92,6 +92,30 @@ def test_executable_names_the_requirements_of_setup():
     assert list(executable_requirements().values()) == setup_constant("REQUIREMENTS")
 
 
+def test_install_md_names_what_rosdep_does_not_install():
+    """The node's line, the sentence above it, and the line for an environment of one's own."""
+    apt = set(re.findall(r"<exec_depend>python3-(.+?)</exec_depend>", (ROOT / "package.xml").read_text("utf-8")))
+    apt_names = {"opencv-python": "opencv", "pyyaml": "yaml"}
+    required = [re.split("[<>=]", line)[0] for line in setup_constant("REQUIREMENTS")]
+    left = [name for name in required if apt_names.get(name, name) not in apt]
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"\n{', '.join(left[:-1])} and {left[-1]} have no package in Ubuntu" in text
+    assert f"gnesf_node: {', '.join(left)} are missing for" in text
+    (line,) = (line for line in text.splitlines() if "pip install 'torch" in line)
+    named = line.split("pip install ")[1].replace("'", "").split()
+    assert named == ["torch>=2.4", *left[1:], "numpy<2"]
+
+
+def test_install_md_names_what_the_extra_all_adds():
+    source = (ROOT / "setup.py").read_text(encoding="utf-8")
+    extras = setup_constant("EXTRAS")
+    (parts,) = re.findall(r'EXTRAS\["all"\] = \[(.*)\]', source)
+    names = {re.split("[<>=]", line)[0] for part in re.findall(r'EXTRAS\["(\w+)"\]', parts) for line in extras[part]}
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    said = re.search(r"`pip install '\.\[all\]'` (.*?)\n\n", text, re.DOTALL).group(1).lower()
+    assert names == {name for name in (*names, "transformers") if name in re.findall(r"[a-z0-9]+", said)}
+
+
 def test_executable_without_torch_prints_the_line_that_installs_it(tmp_path, bare_python):
     node = executable(tmp_path, bare_python, "gnesf_ros.node")
     result = subprocess.run([node], capture_output=True, text=True, env=clean_env(), check=False)

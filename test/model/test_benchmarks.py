@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import gpu, growth, keyframe, table
+from benchmark import gpu, growth, keyframe, run, table
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import nearest_labels
@@ -106,6 +106,48 @@ def test_bytes_and_operations_are_counted():
     assert 0 < bare["flops"] < segmented["flops"] and 0 < bare["bytes"] < segmented["bytes"]
     colour = found["runs"]["geometry: rgb, no segmenter"]
     assert colour["flops"] > 2 * bare["flops"] and colour["p50_ms"] > bare["p50_ms"], "depth is predicted"
+
+
+TINY = {
+    "end_to_end": "--frames 6 --threads 1",
+    "field": "--frames 12 --threads 1 --side 64",
+    "gpu": "--device cpu --frames 3 --room --ceiling 0.01",
+    "growth": "--sizes 1 2 --views 3 --width 96",
+    "keyframe": "--rounds 1 --frames 60 --warm-up 1 --threads 1",
+    "node": "--frames 8",
+    "oracle": "--frames 3",
+    "rooms": "--seeds 1 --size 64 48",
+    "stages": "--frames 4 --network bundled --threads 1",
+    "tsdf": "--rounds 1 --frames 6 --warm-up 2 --threads 1",
+}
+"""The least work with which each benchmark still measures something."""
+NEEDS = {"tsdf": "open3d", "keyframe": "open3d", "node": "rclpy", "end_to_end": "rclpy"}
+
+
+def test_each_benchmark_has_its_tiny_options_here():
+    assert set(TINY) == set(run.names())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
+def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_path):
+    """As `make bench` does it, in a process of its own, whose threads and whose node are nobody else's."""
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"{name} needs {NEEDS[name]}")
+    program = "import pathlib, sys; from benchmark import run; run.OUT = pathlib.Path(sys.argv[1])"
+    command = [sys.executable, "-c", f"{program}; sys.exit(run.main(sys.argv[2:]))", str(tmp_path), name]
+    done = subprocess.run(
+        [*command, *TINY[name].split()], capture_output=True, text=True, check=False, cwd=ROOT, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if f"{name}: skipped" in done.stdout:
+        pytest.skip(done.stdout.strip())
+    result = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+    assert result["benchmark"] == name
+    assert {"processor", "cores"} <= set(result["machine"]) and result["versions"] and result["commit"]
+    shown = table.table(tmp_path)
+    for label, figure, _ in result["rows"]:
+        assert f" {label.strip()} | {figure.strip()} |" in shown and label.strip() in done.stdout
 
 
 def test_the_table_in_the_readme_is_that_of_the_kept_results():

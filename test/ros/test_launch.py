@@ -10,14 +10,18 @@ import subprocess
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from gnesf_msgs.msg import MapperStatus
 from ros_harness import ROOT, Peer, new_domain, play
 from ros_recording import FRAMES
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from gnesf_model.config import Config
-from gnesf_model.data.bag_file import BagFile
+from gnesf_model.data.bag_file import BagFile, jazzy_types
+from gnesf_model.data.messages import decode_depth, decode_image
 from gnesf_ros import qos
 from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, REPLAY, ROBOT, ROBOTS
 
@@ -55,6 +59,7 @@ def heed_interrupts() -> None:
 def test_every_argument_is_described(file: str) -> None:
     listing = ros2("launch", "gnesf_ros", file, "--show-args")
     names = ["params_file", "use_sim_time", "global_frame", "geometry", "pose_source", "log_level", "segmenter"]
+    names += ["image_transport", "depth_transport", "pose_frame"]
     for name in [*names, "autostart", "robots" if file == "robots.launch.py" else "namespace"]:
         assert f"'{name}':" in listing
     assert "no description" not in listing.lower()
@@ -77,12 +82,83 @@ def test_a_bag_is_replayed_through_the_node(room_bag: Path, namespace: str) -> N
     assert output.count("process has finished cleanly") == 2
 
 
+def renamed(bag: Path, out: Path) -> None:
+    """The bag as another robot records it: PNG colour, compressedDepth and the base's PoseStamped, on other topics."""
+    types = jazzy_types()
+    names = {
+        "/tf_static": "/tf_static",
+        "/camera/color/camera_info": "/cam/rgb/info",
+        "/camera/color/image_raw": "/cam/rgb/image/compressed",
+        "/camera/depth/image_raw": "/cam/registered/depth/compressedDepth",
+        "/odom": "/slam/pose",
+    }
+    compressed, posed = "sensor_msgs/msg/CompressedImage", "geometry_msgs/msg/PoseStamped"
+    with Reader(bag) as reader, Writer(out, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP) as writer:
+        kinds = {"/camera/color/image_raw": compressed, "/camera/depth/image_raw": compressed, "/odom": posed}
+        taken = [c for c in reader.connections if c.topic in names]
+        to = {}
+        for c in taken:
+            to[c.topic] = writer.add_connection(
+                names[c.topic],
+                kinds.get(c.topic, c.msgtype),
+                typestore=types,
+                offered_qos_profiles=c.ext.offered_qos_profiles,
+            )
+        for c, stamp, data in reader.messages(connections=taken):
+            if c.topic in kinds:
+                told = types.deserialize_cdr(data, c.msgtype)
+                kind = types.types[kinds[c.topic]]
+                if c.topic == "/odom":
+                    message = kind(header=told.header, pose=told.pose.pose)
+                elif "color" in c.topic:
+                    png = cv2.imencode(".png", decode_image(told)[..., ::-1])[1].ravel()
+                    message = kind(header=told.header, format="rgb8; png compressed bgr8", data=png)
+                else:
+                    millimetres = np.rint(decode_depth(told) * 1000).astype(np.uint16)
+                    png = np.concatenate([np.zeros(12, np.uint8), cv2.imencode(".png", millimetres)[1].ravel()])
+                    message = kind(header=told.header, format="16UC1; compressedDepth png", data=png)
+                data = types.serialize_cdr(message, kinds[c.topic])
+            writer.write(to[c.topic], stamp, data)
+
+
+@with_launch
+def test_a_bag_with_other_topics_and_compressed_images_is_replayed_by_arguments_alone(
+    room_bag: Path, tmp_path: Path
+) -> None:
+    renamed(room_bag / "bag", tmp_path / "bag")
+    arguments = [
+        f"bag:={tmp_path / 'bag'}",
+        f"segmenter:=oracle:{room_bag / 'labels'}",
+        "color_topic:=/cam/rgb/image",
+        "image_transport:=compressed",
+        "camera_info_topic:=/cam/rgb/info",
+        "depth_topic:=/cam/registered/depth",
+        "depth_transport:=compressedDepth",
+        "pose_topic:=/slam/pose",
+        "pose_frame:=base_link",
+        "rate:=0",
+        "exit_at_end:=true",
+    ]
+    domain = new_domain()
+    peer = Peer(domain)
+    try:
+        statuses = peer.listen(MapperStatus, "/gnesf/status", qos.latched())
+        output = ros2("launch", "gnesf_ros", "replay.launch.py", *arguments, domain=domain)
+        assert f"/gnesf has dealt with all {FRAMES} images" in output
+        assert (statuses[-1].frames_processed, list(statuses[-1].drop_reasons)) == (FRAMES, [])
+        assert statuses[-1].surface_voxels > 1000
+    finally:
+        peer.close()
+
+
 @with_launch
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["gnesf.launch.py", "pose_source:=odometry"], "pose_source is 'odometry'"),
         (["gnesf.launch.py", "geometry:=rgbd"], "geometry is 'rgbd'"),
+        (["gnesf.launch.py", "image_transport:=theora"], "image_transport is 'theora'"),
+        (["gnesf.launch.py", "depth_transport:=jpeg"], "depth_transport is 'jpeg'"),
         (["gnesf.launch.py", "autostart:=maybe"], "autostart is 'maybe', expected true or false"),
         (["robots.launch.py", "robots:=robot1,robot1"], "expected different names"),
         (["replay.launch.py", "bag:=/nowhere", "loop:=yes"], "loop is 'yes', expected true or false"),

@@ -21,6 +21,8 @@ PROFILE = str(middleware.shared_memory_profile())
         ({"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"}, {}),
         ({"FASTRTPS_DEFAULT_PROFILES_FILE": "/home/user/mine.xml"}, {}),
         ({"FASTDDS_DEFAULT_PROFILES_FILE": "/home/user/mine.xml", "ROS_DISTRO": "kilted"}, {}),
+        ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, {}),
+        ({"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}, {}),
     ],
 )
 def test_the_profile_is_for_fast_dds_and_never_over_the_users_own(

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from nav_msgs.msg import OccupancyGrid
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from ros_harness import ROOT, NodeProcess, Peer, new_domain
 from ros_recording import REMAPS
+from ros_robot import Robot
+from sensor_msgs.msg import Image, PointCloud2
 
 from gnesf_model.labels import LabelSpace
 from gnesf_ros import qos
@@ -64,6 +67,32 @@ def test_every_topic_is_published_with_that_type_and_a_qos_that_is_heard(
     finally:
         peer.close()
         node.kill()
+
+
+def test_the_frames_are_those_that_the_node_publishes_in(
+    costmaps: dict[str, Any], room_bag: Path, tmp_path: Path
+) -> None:
+    voxel, semantic = (costmaps["local_costmap"][name] for name in ("voxel_layer", "semantic_layer"))
+    kinds = {"/gnesf/occupancy_grid": OccupancyGrid, "/gnesf/semantic/image_raw": Image}
+    kinds |= {voxel[name]["topic"]: PointCloud2 for name in voxel["observation_sources"].split()}
+    periods = {f"node.{name}_period_s": 0.05 for name in ("cloud", "grid")}
+    robot = Robot(room_bag, tmp_path / "log", **periods)
+    try:
+        heard = {topic: robot.peer.listen(kind, topic) for topic, kind in kinds.items()}
+        robot.peer.found()
+        for frame in robot.frames[:6]:
+            robot.send(frame)
+        frames = {topic: robot.peer.wait(lambda m=m: m, topic)[-1].header.frame_id for topic, m in heard.items()}
+    finally:
+        robot.close()
+    assert frames["/gnesf/occupancy_grid"] == costmaps["global_costmap"]["global_frame"]
+    for name in voxel["observation_sources"].split():
+        source = voxel[name]
+        if "sensor_frame" in source:
+            assert frames[source["topic"]] == costmaps["local_costmap"]["global_frame"], name
+            assert source["sensor_frame"] == frames["/gnesf/points"] == frames["/gnesf/semantic/image_raw"]
+        else:
+            assert source["topic"] == semantic[semantic["observation_sources"]]["pointcloud_topic"] == "/gnesf/points"
 
 
 def test_every_plugin_has_its_parameters(costmaps: dict[str, Any]) -> None:

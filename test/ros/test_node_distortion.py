@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from ros_recording import OPTICAL
 from ros_robot import Robot
 from scipy.spatial import cKDTree
@@ -20,22 +21,28 @@ from gnesf_ros import qos
 from gnesf_ros.conversions import camera_info_message, image_message
 from gnesf_ros.stamps import header
 
-D = np.array([-0.28, 0.08, 0.001, -0.001, 0.0])
-"""plumb_bob: the corner of the image is 10 pixels off."""
+LENSES = {
+    "plumb_bob": np.array([-0.28, 0.08, 0.001, -0.001, 0.0]),
+    "rational_polynomial": np.array([0.1, -0.1, 0.001, -0.001, 0.02, 0.38, -0.1, 0.005]),
+    "equidistant": np.array([0.05, -0.02, 0.01, -0.003]),
+}
+"""The corner of the image is 10 pixels off, and more with the last one, a fisheye."""
 FRAMES = 6
 
 
-def distorted(frame: Frame, image: np.ndarray, interpolation: int) -> np.ndarray:
+def distorted(model: str, frame: Frame, image: np.ndarray, interpolation: int) -> np.ndarray:
     """What the lens makes of a picture without distortion; 0 where that ends."""
     camera = frame.camera
     v, u = np.mgrid[: camera.height, : camera.width].astype(np.float64)
     pixels = np.stack([u.ravel(), v.ravel()], axis=1)[:, None]
-    ideal = cv2.undistortPoints(pixels, camera.K, D, P=camera.K).reshape(camera.height, camera.width, 2)
+    undistort = cv2.fisheye.undistortPoints if model == "equidistant" else cv2.undistortPoints
+    ideal = undistort(pixels, camera.K, LENSES[model], P=camera.K).reshape(camera.height, camera.width, 2)
     x, y = ideal.astype(np.float32).transpose(2, 0, 1)
     return cv2.remap(image, np.ascontiguousarray(x), np.ascontiguousarray(y), interpolation)
 
 
-def test_a_lens_that_distorts_gives_the_same_map(room_bag: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", LENSES)
+def test_a_lens_that_distorts_gives_the_same_map(room_bag: Path, tmp_path: Path, model: str) -> None:
     robot = Robot(room_bag, tmp_path / "log", **{"node.cloud_period_s": 0.05, "volume.min_weight": 0.5})
     try:
         clouds = robot.peer.listen(PointCloud2, "/gnesf/semantic_cloud", qos.latched())
@@ -46,12 +53,12 @@ def test_a_lens_that_distorts_gives_the_same_map(room_bag: Path, tmp_path: Path)
         for frame in frames:
             head = header(frame.stamp_ns, OPTICAL)
             info = camera_info_message(frame.camera, head)
-            info.d = D.tolist()
+            info.distortion_model, info.d = model, LENSES[model].tolist()
             robot.send(
                 frame,
                 info=info,
-                color=image_message(distorted(frame, frame.rgb, cv2.INTER_LINEAR), head),
-                depth=image_message(distorted(frame, frame.depth, cv2.INTER_NEAREST), head),
+                color=image_message(distorted(model, frame, frame.rgb, cv2.INTER_LINEAR), head),
+                depth=image_message(distorted(model, frame, frame.depth, cv2.INTER_NEAREST), head),
             )
         assert robot.drops == {}
         robot.peer.wait(lambda: len(images) == len(infos) == FRAMES, "every image and its camera info")

@@ -12,21 +12,25 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
 from gnesf_msgs.srv import LoadMap, SaveMap
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_harness import Peer, new_domain
 from ros_recording import OPTICAL, tilted_camera
 from ros_robot import BEST_EFFORT, TOPICS, Robot, odometry, pose_message, transform, usual_messages
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
+from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.frame import Frame
 from gnesf_model.geometry import invert
+from gnesf_model.visualization.cloud import CLOUD_POINT
 from gnesf_ros import qos
 from gnesf_ros.conversions import camera_info_message, fill, image_message
 from gnesf_ros.inputs import FrameInput
@@ -145,6 +149,61 @@ def test_compressed_colour_and_compressed_depth_are_mapped(room_bag: Path, tmp_p
         broken = compressed(robot.frames[4], "16UC1; compressedDepth png", b"\0" * 40)
         robot.publishers["depth"].publish(broken)
         robot.peer.wait(lambda: robot.drops == {"unreadable_image": 1}, "the drop")
+    finally:
+        robot.close()
+
+
+def test_depth_as_a_png_has_its_own_stamp_and_is_put_where_the_camera_was_then(room_bag: Path, tmp_path: Path) -> None:
+    """depth_transport: compressed. Depth comes 10 ms after colour, in which the camera moves by 5 cm."""
+    topics = {"depth": (CompressedImage, "/camera/depth/image_raw/compressed")}
+    parameters = {"node.depth_transport": "compressed", "node.cloud_period_s": 0.05, "volume.min_weight": 0.5}
+    robot = Robot(room_bag, tmp_path / "log", topics, **parameters)
+    frames = robot.frames[:6]
+    try:
+        clouds = robot.peer.listen(PointCloud2, "/gnesf/semantic_cloud", qos.latched())
+        robot.peer.found()
+        for frame in frames:
+            before = frame.world_T_cam.copy()
+            before[:3, 3] -= 0.05 * before[:3, 0]
+            after_ns = frame.stamp_ns + 10_000_000
+            for stamp, pose in ((frame.stamp_ns, before), (after_ns, frame.world_T_cam)):
+                message = PoseStamped(header=header(stamp, "odom"), pose=pose_message(pose))
+                robot.publishers["pose"].publish(message)
+            png = cv2.imencode(".png", millimetres(frame))[1].tobytes()
+            depth = CompressedImage(header=header(after_ns, OPTICAL), format="16UC1; png compressed ", data=png)
+            robot.send(frame, pose=None, depth=depth)
+        assert (robot.status.frames_processed, robot.drops) == (len(frames), {})
+        newest = lambda: clouds[-1].header.stamp.sec * 1_000_000_000 + clouds[-1].header.stamp.nanosec  # noqa: E731
+        robot.peer.wait(lambda: clouds and newest() == frames[-1].stamp_ns, "the final cloud")
+        cloud = np.frombuffer(clouds[-1].data, CLOUD_POINT)
+    finally:
+        robot.close()
+    config = {"segmenter.model": f"oracle:{room_bag / 'labels'}", "device": "cpu", "volume.min_weight": 0.5}
+    true, shifted = (build_mapper(Config.from_flat(config)) for _ in range(2))
+    for frame in frames:
+        frame = replace(frame, depth=millimetres(frame) * np.float32(0.001))
+        true.integrate(frame)
+        pose = frame.world_T_cam.copy()
+        pose[:3, 3] -= 0.05 * pose[:3, 0]
+        shifted.integrate(replace(frame, world_T_cam=pose))
+    found = np.stack([cloud["x"], cloud["y"], cloud["z"]], axis=1)
+    error, wrong = (cKDTree(m.surface().points).query(found)[0] for m in (true, shifted))
+    assert np.percentile(error, 95) < 1e-4, "with the pose of its own stamp"
+    assert np.percentile(wrong, 95) > 0.01, "which is not that of the colour image"
+
+
+def test_a_frame_that_turns_fast_is_mapped_and_does_not_vote(room_bag: Path, tmp_path: Path) -> None:
+    robot = Robot(room_bag, tmp_path / "log", **{"keyframes.max_angular_rate_deg_s": 60.0})
+    try:
+        for frame, degrees_per_s in zip(robot.frames[:2], (80.0, 40.0)):
+            turned = frame.world_T_cam.copy()
+            turned[:3, :3] @= Rotation.from_euler("y", 0.02 * degrees_per_s, degrees=True).as_matrix()
+            earlier = PoseStamped(header=header(frame.stamp_ns - 20_000_000, "odom"), pose=pose_message(turned))
+            robot.publishers["pose"].publish(earlier)
+            robot.send(frame)
+            robot.shows("turned too fast to vote", "1")
+            assert robot.status.keyframes == (degrees_per_s < 60.0)
+        assert (robot.status.frames_processed, robot.drops) == (2, {})
     finally:
         robot.close()
 

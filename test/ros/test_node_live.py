@@ -21,6 +21,7 @@ from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.pose_chain import POSE_SOURCES
 from gnesf_model.geometry import quaternion_from_pose
+from gnesf_model.segment import FOR_DEMONSTRATION
 from gnesf_ros import inputs, qos
 from gnesf_ros.conversions import camera_info_message, image_message
 from gnesf_ros.stamps import header
@@ -98,6 +99,27 @@ def test_a_bag_that_loops_is_mapped_again(room_bag: Path, tmp_path: Path) -> Non
         node.kill()
 
 
+def test_the_bundled_network_is_warned_of_for_as_long_as_it_maps(room_bag: Path, tmp_path: Path) -> None:
+    bundled = {"segmenter.model": "bundled", "segmenter.input_size": "[96, 128]"}
+    robot = Robot(room_bag, tmp_path / "log", **bundled)
+
+    def verdicts() -> list[DiagnosticStatus]:
+        return [s for array in robot.diagnostics for s in array.status if s.name == "gnesf: segmenter"]
+
+    try:
+        (line,) = (line for line in robot.node.log.splitlines() if FOR_DEMONSTRATION in line)
+        assert "[WARN]" in line
+        for frame in robot.frames[:2]:
+            robot.send(frame)
+        assert robot.status.frames_processed == 2
+        robot.says("mapping at", DiagnosticStatus.OK)
+        heard = len(verdicts())
+        robot.peer.wait(lambda: len(verdicts()) > heard + 1, "diagnostics after frames were mapped")
+        assert {(s.level, s.message) for s in verdicts()} == {(DiagnosticStatus.WARN, FOR_DEMONSTRATION)}
+    finally:
+        robot.close()
+
+
 def test_without_a_clock_the_diagnostics_say_so(room_bag: Path, tmp_path: Path) -> None:
     node, peer, _, diagnostics = started(room_bag, tmp_path / "log", use_sim_time=True)
     try:
@@ -131,6 +153,66 @@ def test_a_camera_that_falls_silent_is_in_the_log_once(room_bag: Path, tmp_path:
         assert robot.node.log.count(words) == 1, "it is back"
     finally:
         robot.close()
+
+
+@pytest.mark.parametrize(
+    ("transports", "remaps", "published", "words"),
+    [
+        (
+            {},
+            {},
+            {
+                "/camera/color/image_raw/compressed": CompressedImage,
+                "/camera/depth/image_raw/compressedDepth": CompressedImage,
+            },
+            (
+                "no message on /camera/color/image_raw, but /camera/color/image_raw/compressed is published: launch "
+                "with image_transport:=compressed, or set node.image_transport",
+                "no message on /camera/depth/image_raw, but /camera/depth/image_raw/compressedDepth is published: "
+                "launch with depth_transport:=compressedDepth, or set node.depth_transport",
+            ),
+        ),
+        (
+            {"node.image_transport": "compressed", "node.depth_transport": "compressedDepth"},
+            {},
+            {"/camera/color/image_raw": Image, "/camera/depth/image_raw/compressed": CompressedImage},
+            (
+                "but /camera/color/image_raw is published: launch with image_transport:=raw, or",
+                "but /camera/depth/image_raw/compressed is published: launch with depth_transport:=compressed, or",
+            ),
+        ),
+        (
+            {"node.depth_transport": "compressedDepth"},
+            {"color/image_raw": "/cam/rgb/compressed", "depth/image_raw": "/cam/depth/compressedDepth"},
+            {"/cam/rgb/compressed": CompressedImage, "/cam/depth/compressedDepth": CompressedImage},
+            (
+                "no message on /cam/rgb/compressed, but /cam/rgb/compressed is published, whose name is given without "
+                "/compressed, /cam/rgb (launch with color_topic:=NAME, or remap color/image_raw); and launch with "
+                "image_transport:=compressed, or set node.image_transport",
+                "no message on /cam/depth/compressedDepth/compressedDepth, but /cam/depth/compressedDepth is published",
+            ),
+        ),
+    ],
+    ids=["raw was asked for", "another was asked for", "the name has it"],
+)  # fmt: skip
+def test_images_of_another_transport_are_found_and_the_remedy_is_named(
+    room_bag: Path, tmp_path: Path, transports: dict, remaps: dict, published: dict, words: tuple
+) -> None:
+    domain = new_domain()
+    node = NodeProcess(
+        domain, {"segmenter.model": f"oracle:{room_bag / 'labels'}", **transports}, {**REMAPS, **remaps}, tmp_path / "l"
+    )
+    peer = Peer(domain)
+    try:
+        diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        for topic, kind in published.items():
+            peer.node.create_publisher(kind, topic, 10)
+        for wanted in words:
+            said = lambda: any(wanted in s.message for d in diagnostics for s in d.status)  # noqa: B023, E731
+            peer.wait(said, f"the diagnostics to say {wanted!r}")
+    finally:
+        peer.close()
+        node.kill()
 
 
 def test_every_input_that_can_be_missed_has_a_way_to_be_renamed() -> None:

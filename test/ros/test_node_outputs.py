@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,14 @@ from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
 from gnesf_model.data.camera_info import decode_camera_info
 from gnesf_model.data.messages import decode_depth
+from gnesf_model.frame import Camera
+from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.occupancy import OccupancyMapper
 from gnesf_model.visualization.cloud import TSDF_POINT
 from gnesf_model.voxels import voxel_blocks
 from gnesf_ros import qos
+from gnesf_ros.publishers import Publishers
 
 SENSOR = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 """As Nav2's obstacle and semantic layers subscribe (SensorDataQoS)."""
@@ -257,10 +261,55 @@ def test_what_nobody_hears_is_not_made(room_bag: Path, tmp_path: Path) -> None:
         peer.wait(lambda: len(diagnostics) > count + 1, "diagnostics after the end")
         values = {v.key for s in diagnostics[-1].status for v in s.values}
         assert "integrate p50" in values
-        assert not {f"{name} p50" for name in ("cloud", "grid", "mesh", "voxels", "render")} & values
+        assert not {f"{name} p50" for name in ("cloud", "grid", "mesh", "voxels", "tsdf", "render")} & values
     finally:
         peer.close()
         node.kill()
+
+
+class Untouched:
+    """What nobody may look at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for")
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind"),
+    [
+        ("semantic/image_raw", Image),
+        ("semantic/confidence", Image),
+        ("semantic_color/image_raw", Image),
+        ("semantic_overlay/image_raw", Image),
+        ("points", PointCloud2),
+        ("dynamic_cloud", PointCloud2),
+    ],
+)
+def test_images_and_points_are_made_for_those_who_listen_alone(topic: str, kind: type) -> None:
+    """Without a listener neither the segmentation nor the images of a frame are so much as looked at."""
+    domain = new_domain()
+    speaker, listener = Peer(domain), Peer(domain)
+    camera = Camera(width=WIDTH, height=HEIGHT, fx=100.0, fy=100.0, cx=79.5, cy=59.5)
+    frame = SimpleNamespace(stamp_ns=7, source="", camera=camera, rgb=Untouched(), depth=Untouched())
+    try:
+        publishers = Publishers(speaker.node, LabelSpace.load("scannet20"), "odom")
+        publishers.frame(frame, Untouched(), OPTICAL)
+        listener.listen(kind, f"/{speaker.node.get_name()}/{topic}")
+        name = f"~/{topic}"
+        heard = lambda: speaker.node.count_subscribers(speaker.node.resolve_topic_name(name))  # noqa: E731
+        speaker.wait(heard, "the listener")
+
+        def made() -> bool:
+            try:
+                publishers.frame(frame, Untouched(), OPTICAL)
+            except (AssertionError, TypeError):  # NumPy cannot make anything of it
+                return True
+            return False
+
+        speaker.wait(made, f"a look at the frame, once somebody listens to {topic}")
+    finally:
+        speaker.close()
+        listener.close()
 
 
 def test_best_effort_subscribers_hear_points_and_labels(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,21 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from ros_harness import NodeProcess, Peer, new_domain, play
 from ros_recording import FRAMES, REMAPS
+from ros_robot import Robot as FedRobot
+from ros_robot import usual_messages
+from safetensors.numpy import load_file
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 
 from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.data.bag import BagSource
+from gnesf_model.data.messages import decode_pose
 from gnesf_model.geometry import quaternion_from_pose
 from gnesf_model.map_file import load_map, save_map
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.visualization.cloud import CLOUD_POINT
+from gnesf_model.volume import map_disk
 from gnesf_ros import qos
 from gnesf_ros.conversions import camera_info_message
 from gnesf_ros.stamps import header
@@ -330,3 +336,34 @@ def test_ended_while_it_saves_the_node_leaves_a_whole_map(robot: Robot, config: 
     assert robot.node.stop(signal.SIGTERM) == 0
     loaded_from(path, config)
     assert "Traceback" not in robot.node.log
+
+
+def test_a_map_that_goes_on_to_a_disk_is_the_same(room_bag: Path, tmp_path: Path) -> None:
+    """volume.disk_dir and a memory that the room does not fit into, on the node: nothing is dropped."""
+    if map_disk._file_system(tmp_path) in map_disk._IN_MEMORY:
+        pytest.skip(f"{tmp_path} lies in memory, not on a disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    fine = {"volume.voxel_size_m": 0.015, "volume.min_weight": 0.5, "device": "cpu"}
+    bound = {"volume.max_map_memory_mb": 16.0, "volume.disk_dir": str(disk)}
+    robot = FedRobot(room_bag, tmp_path / "log", **fine, **bound)
+    frames = robot.frames[::4]
+    try:
+        for frame in frames:
+            robot.send(frame)
+        assert (robot.status.frames_processed, robot.drops) == (len(frames), {})
+        request = SaveMap.Request(path=str(tmp_path / "disk.map"))
+        saved = robot.peer.call(SaveMap, "/gnesf/save_map", request)
+        assert saved.success and saved.bytes > 20e6, saved.message
+    finally:
+        robot.close()
+    assert not list(disk.iterdir()), "nothing stays behind"
+    config = {"segmenter.model": f"oracle:{room_bag / 'labels'}", **fine}
+    in_memory = build_mapper(Config.from_flat(config))
+    for frame in frames:  # with poses that went through a message once more
+        in_memory.integrate(replace(frame, world_T_cam=decode_pose(usual_messages(frame)["pose"]).pose))
+    save_map(tmp_path / "memory.map", in_memory)
+    one, other = (load_file(tmp_path / name) for name in ("memory.map", "disk.map"))
+    assert one.keys() == other.keys()
+    for array in one:
+        np.testing.assert_array_equal(one[array], other[array], array)

@@ -1,5 +1,6 @@
 """ONNX networks with their sidecars: small ones made here, and two real ones where present."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 import torch
 import yaml
 
+from gnesf_model.build import build_mapper
+from gnesf_model.config import Config
+from gnesf_model.device import set_cpu_threads
 from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.segment import argmax_labels, build_segmenter
 from gnesf_model.segment.sidecar import Sidecar
@@ -301,3 +305,23 @@ def test_real_networks_on_real_photographs(name, input_size, accuracy, miou):
     present = confusion.sum(axis=1) > 0
     assert hits.sum() / confusion.sum() > accuracy
     assert (hits[present] / union[present]).mean() > miou
+
+
+def test_cpu_threads_bounds_the_threads_of_the_session_as_well(tmp_path):
+    """As the node's parameter comes to it; torch and OpenCV are in test_device.py."""
+    path = network(tmp_path)
+
+    def started(count: int) -> int:
+        """Threads that this process has more once the network is loaded and has run."""
+        before = len(os.listdir("/proc/self/task"))
+        kept.append(build_segmenter(path, device="cpu", cpu_threads=count))
+        return len(os.listdir("/proc/self/task")) - before
+
+    kept: list[object] = []
+    try:
+        mapper = build_mapper(Config.from_flat({"device": "cpu", "cpu_threads": 1, "segmenter.model": path}))
+        assert mapper.segmenter._session.get_session_options().intra_op_num_threads == 1
+        # The thread that asks is one of them; torch has one from here on.
+        assert [started(1), started(4)] == [0, 3]
+    finally:
+        set_cpu_threads(0)
