@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -166,12 +167,49 @@ def test_a_bag_with_other_topics_and_compressed_images_is_replayed_by_arguments_
 )
 def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
     """Those of the node come through to it, which names them and ends."""
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(new_domain())}
+    said, _ = failed(arguments)
+    assert words in said
+
+
+@with_launch
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["replay.launch.py", "bag:=/nowhere", "exit_at_end:=true"], "the player ended with exit code 2"),
+        # Without a node the player would wait for one.
+        (["replay.launch.py", "bag:=BAG", "segmenter:=/nowhere/net.onnx"], "the node ended with exit code 1"),
+        (["replay.launch.py", "bag:=BAG", "exit_at_end:=maybe"], "exit_at_end is 'maybe', expected true or false"),
+        pytest.param(
+            ["gnesf.launch.py", "rviz:=true"],
+            "rviz2",
+            marks=pytest.mark.skipif(importlib.util.find_spec("rviz2") is not None or bool(shutil.which("rviz2")),
+                                     reason="rviz2 is installed, so nothing fails"),
+        ),
+    ],
+    ids=["no bag", "no network", "no switch", "no RViz"],
+)  # fmt: skip
+def test_a_launch_that_fails_says_so_and_leaves_nothing_running(
+    room_bag: Path, arguments: list[str], words: str
+) -> None:
+    said, status = failed([argument.replace("BAG", str(room_bag / "bag")) for argument in arguments])
+    assert words in said and status != 0
+
+
+def failed(arguments: list[str]) -> tuple[str, int]:
+    """What a launch says that ends by itself, and its exit status; no process of it may be left."""
+    domain = new_domain()
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "LAUNCHED_BY": f"test {os.getpid()} {domain}"}
     done = subprocess.run(
         ["ros2", "launch", "gnesf_ros", *arguments],
         env=environment, capture_output=True, text=True, timeout=200, check=False, cwd="/",
     )  # fmt: skip
-    assert words in done.stdout + done.stderr
+    mark, left = f"LAUNCHED_BY={environment['LAUNCHED_BY']}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended since
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                left.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    assert not left
+    return done.stdout + done.stderr, done.returncode
 
 
 class Launched:
