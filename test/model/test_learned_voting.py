@@ -163,4 +163,4 @@ def test_one_field_maps_twenty_classes_and_forty(weights):
 
 def test_the_bundled_field_is_there_with_the_heads_of_the_ablation():
     options = build_field(Config()).options
-    assert options.direct_classes == 20 and options.voting.bound == 2.0
+    assert options.direct_classes == 20 and options.colors and options.voting.bound == 2.0
