@@ -110,9 +110,9 @@ def test_bytes_and_operations_are_counted():
 
 TINY = {
     "end_to_end": "--frames 6 --threads 1",
-    "field": "--frames 12 --threads 1 --side 64",
+    "field": "--frames 60 --threads 1 --side 64",
     "gpu": "--device cpu --frames 3 --room --ceiling 0.01",
-    "growth": "--sizes 1 2 --views 3 --width 96",
+    "growth": "--sizes 2 4 --views 3 --width 96",
     "keyframe": "--rounds 1 --frames 60 --warm-up 1 --threads 1",
     "node": "--frames 8",
     "oracle": "--frames 3",

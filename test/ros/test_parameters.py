@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_the_file_is_every_default() -> None:
         for part in name.split("."):
             node = node[part]
         assert node == flat[name], name
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/node.md"])
+def test_the_parameter_files_shown_in_documents_are_accepted(document: str, tmp_path: Path) -> None:
+    text = (FILE.parents[1] / document).read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(/\*\*:\n.*?)```", text, re.DOTALL)
+    assert shown
+    for number, content in enumerate(shown):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(content, encoding="utf-8")
+        assert Config.load(path) != Config(), content
 
 
 @pytest.mark.parametrize("option", Config.options(), ids=lambda option: option.name)
