@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import agreement
 from gnesf_model.labels import LabelSpace
-from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.volume.changes import BlockChanges
 
@@ -32,7 +32,7 @@ def resident_mb() -> float:
 def test_neither_memory_nor_labels_change(count: int) -> None:
     frame = next(iter(RoomSource(1, frames=1, width=48, height=36, shading=False)))
     config = Config.from_flat({"device": "cpu", "volume.voxel_size_m": 0.16})
-    mapper = SemanticMapper(config, OracleSegmenter(lambda stamp: frame.labels, SPACE))
+    mapper = build_mapper(config, OracleSegmenter(lambda stamp: frame.labels, SPACE))  # learned votes, neighbours
     changes = BlockChanges(lambda: mapper.grid)
 
     def stand(frames: int) -> list[float]:
