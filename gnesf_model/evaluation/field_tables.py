@@ -12,6 +12,7 @@ import torch
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.novel_views import (
+    EVERY_VARIANT,
     PROBABILITIES,
     blended_colors,
     labels_along_rays,
@@ -192,7 +193,8 @@ class _Room:
             found = {method: image[every] for method, image in shown.items()}
             around = self.sources.around(frame.world_T_cam)
             points, there = surface_points(frame, depth, every), depth[every] > 0
-            variants = variant_labels(self.trained, around, points)
+            names = EVERY_VARIANT if ablation is not None else (PREDICTED_DIRECTLY,)
+            variants = variant_labels(self.trained, around, points, names)
             found[PREDICTED_DIRECTLY] = _image(there, variants[PREDICTED_DIRECTLY])
             found[ALONG_RAYS] = self._along_rays(frame, around, points, every)
             wanted = frame.labels[every]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from gnesf_model.field.cells import Lattice
 from gnesf_model.field.encoding_volume import Encoding
 from gnesf_model.field.image_encoder import image_tensor
-from gnesf_model.field.model import NeuralSemanticField, PointVotes
+from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.rendering import Sampling, SdfGeometry, render_rays
 from gnesf_model.field.shrunk import shrunk
 from gnesf_model.field.surfaces import MeasuredSurface
@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Name -> arguments of `NeuralSemanticField.vote`; each of them with visibility."""
 NO_VISIBILITY = f"{PROBABILITIES}, no visibility"
+EVERY_VARIANT = (*VARIANTS, NO_VISIBILITY)
 
 
 def observed(
@@ -67,15 +68,19 @@ def nearest(world_T_cam: np.ndarray, poses: np.ndarray) -> list[int]:
 
 
 @torch.inference_mode()
-def variant_labels(field: NeuralSemanticField, views: SourceViews, points: torch.Tensor) -> dict[str, np.ndarray]:
-    """Labels (K,) uint8 of points (K, 3), by variant, all views voting at once."""
+def variant_labels(
+    field: NeuralSemanticField, views: SourceViews, points: torch.Tensor, names: Sequence[str] = EVERY_VARIANT
+) -> dict[str, np.ndarray]:
+    """Labels (K,) uint8 of points (K, 3) by variant, all views voting at once."""
     encoding = _encoding(field, views, points)
     found: dict[str, list[np.ndarray]] = {}
     for part in points.split(_points_at_once(views)):
         seen = field.look(part, views, encoding, _visible(views, part))
-        votes: dict[str, PointVotes] = {name: field.vote(seen, **variant) for name, variant in VARIANTS.items()}
-        votes[NO_VISIBILITY] = field.vote(field.look(part, views, encoding))
-        for name, vote in votes.items():
+        for name in names:
+            if name == NO_VISIBILITY:
+                vote = field.vote(field.look(part, views, encoding))
+            else:
+                vote = field.vote(seen, **VARIANTS[name])
             found.setdefault(name, []).append(strongest(vote.probabilities)[0].cpu().numpy())
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
