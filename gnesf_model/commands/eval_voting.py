@@ -76,7 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
 def table(title: str, scores: dict[str, dict[str, Any]]) -> str:
     """Methods and their scores as a Markdown table."""
     references = list(dict.fromkeys(to for s in scores.values() for to in s["differences"]))
-    # With one reference every method but that one has a difference; its place says which.
     head = [title, "mIoU", "mAcc", "accuracy", *(f"to {to} (95 %)" for to in references)]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for method, s in scores.items():

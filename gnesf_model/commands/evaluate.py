@@ -96,13 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
     segmenter = build_segmenter(
         arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
     )
+    markdown = ""
     if arguments.kind == "rooms":
         found = _rooms(arguments, segmenter)
         markdown = _markdown(found)
         print(markdown)
-        if arguments.json and markdown:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.with_suffix(".md").write_text(markdown, encoding="utf-8")
     else:
         found = {SEGMENTER: _photographs(arguments, segmenter).scores(SEGMENTER)}
         _report(found[SEGMENTER], "pictures")
@@ -111,6 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
         text = json.dumps({**found, "settings": settings, "version": __version__}, indent=2)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(text + "\n", encoding="utf-8")
+        if markdown:
+            arguments.json.with_suffix(".md").write_text(markdown, encoding="utf-8")
     return 0
 
 

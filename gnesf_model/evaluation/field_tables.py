@@ -128,16 +128,16 @@ def room_tables(
         mapped = map_all_ways(
             source, segmenter, trained, config, lambda _, *shown, kept=kept: kept.append(shown), held_out=HELD_OUT
         )
-        points, truth = mapped.truth.points()
-        units = np.full(len(truth), seed)
-        if kind == "seen":
+        if kind in ("natural", "seen"):
             room = _Room(source, mapped, _Sources.of(trained, kept, config), segmenter, trained, stride)
+        if kind == "seen":
             room.score_new_views(tables.novel_seen, None, None)
             continue
+        points, truth = mapped.truth.points()
         surface = {"natural": tables.surface, "permuted": tables.other_looks, "usual": tables.usual}[kind]
-        score_surface(mapped, surface, points, truth, units, tables.atlas if kind == "natural" else None)
+        atlas = tables.atlas if kind == "natural" else None
+        score_surface(mapped, surface, points, truth, np.full(len(truth), seed), atlas)
         if kind == "natural":
-            room = _Room(source, mapped, _Sources.of(trained, kept, config), segmenter, trained, stride)
             room.score_new_views(tables.novel, tables.ablation, tables.psnr)
             every = slice(None, None, -(-len(truth) // ABLATION_POINTS))
             xyz = torch.from_numpy(points[every]).float()
@@ -184,14 +184,13 @@ class _Room:
             if not (depth > 0).any():
                 continue
             shown = {FIELD: labels[WHOLE], FIELD_VOTED: labels["voted"], IN_3D: labels[AVERAGED]}
-            images = {TRUE_IMAGE: frame.rgb}
+            around, images = self.sources.around(frame.world_T_cam), {TRUE_IMAGE: frame.rgb}
             if psnr is not None:
-                images |= self._rendered(number, frame, depth, colors)
+                images |= self._rendered(number, frame, around, depth, colors)
                 _add_psnr(psnr, images, frame, depth > 0)
             for method, image in images.items():
                 shown[method] = pixel_labels(self.segmenter(image), *frame.labels.shape)
             found = {method: image[every] for method, image in shown.items()}
-            around = self.sources.around(frame.world_T_cam)
             points, there = surface_points(frame, depth, every), depth[every] > 0
             names = EVERY_VARIANT if ablation is not None else (PREDICTED_DIRECTLY,)
             variants = variant_labels(self.trained, around, points, names)
@@ -207,12 +206,13 @@ class _Room:
                 ablation.add(seed, ALL_VIEWS, wanted, found[FIELD_VOTED])
                 ablation.add(seed, f"{ALL_VIEWS}, {WHOLE}", wanted, found[FIELD])
 
-    def _rendered(self, number: int, frame: Frame, depth: np.ndarray, colors: np.ndarray) -> dict[str, np.ndarray]:
+    def _rendered(
+        self, number: int, frame: Frame, around: SourceViews, depth: np.ndarray, colors: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Images (H, W, 3) uint8 of a new view, by the method that looks at them."""
         images = {MAP_COLORS: np.where((depth > 0)[..., None], colors, 0)}
         if self.trained.options.colors:
             exact = self.source.images(number).depth.cpu().numpy()
-            around = self.sources.around(frame.world_T_cam)
             for method, geometry in ((RENDERED_IMAGE, depth), (EXACT_IMAGE, exact)):
                 images[method] = _blended_image(self.trained, around, frame, geometry, images[MAP_COLORS])
         return images
