@@ -5,29 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from gnesf_model import __version__
-from gnesf_model.build import build_field, build_view_depth
 from gnesf_model.commands import eval_dataset, eval_recording, eval_voting
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms.looks import LOOKS
 from gnesf_model.data.procrooms.splits import FIELD_SEEDS, SPLITS, split_of
-from gnesf_model.evaluation.field_tables import room_tables
-from gnesf_model.evaluation.rgb_tables import rgb_tables
+from gnesf_model.device import torch_device
+from gnesf_model.evaluation.field_tables import KINDS, FieldTables, room_tables
+from gnesf_model.evaluation.rgb_tables import RgbTables, rgb_tables
+from gnesf_model.evaluation.room_pool import Networks, RoomPool, merged
 from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores, room_scores
 from gnesf_model.evaluation.unit_scores import UnitScores
-from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.labels import LabelSpace
-from gnesf_model.segment import Segmenter, build_segmenter
+from gnesf_model.segment import build_segmenter
 
 PARTS = (SEGMENTER, "votes", "rgb")
 """Of `gnesf eval rooms`: the segmenter alone, the paper's tables with measured geometry, and geometry from colour."""
+
+_MOST_WORKERS = 8
 
 logger = logging.getLogger("gnesf")
 
@@ -74,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="weights that predict depth, for the part rgb",
     )
+    rooms.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help=f"processes that score rooms (default: one for each core, at most {_MOST_WORKERS}; 1 on a GPU)",
+    )
     rooms.add_argument("--field", default="bundled", metavar="FILE", help="weights of the neural field")
     for sub in (rooms, photos):
         sub.add_argument(
@@ -93,16 +102,13 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.kind in commands:
         return commands[arguments.kind].run(arguments)
-    segmenter = build_segmenter(
-        arguments.segmenter, device=arguments.device, input_size=arguments.input_size and tuple(arguments.input_size)
-    )
     markdown = ""
     if arguments.kind == "rooms":
-        found = _rooms(arguments, segmenter)
+        found = _rooms(arguments)
         markdown = _markdown(found)
         print(markdown)
     else:
-        found = {SEGMENTER: _photographs(arguments, segmenter).scores(SEGMENTER)}
+        found = {SEGMENTER: _photographs(arguments).scores(SEGMENTER)}
         _report(found[SEGMENTER], "pictures")
     if arguments.json:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k != "run"}
@@ -114,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
+def _rooms(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parts asked for, printed on the way."""
     if min(arguments.views, *arguments.size) < 1:
         raise ValueError(f"--views {arguments.views}, --size {arguments.size}: expected numbers of at least 1")
@@ -124,33 +130,49 @@ def _rooms(arguments: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any
         logger.warning(
             "seeds %s are of the split %s: networks may have trained on them", arguments.seeds, " and ".join(seen)
         )
-    found: dict[str, Any] = {}
-    if SEGMENTER in arguments.parts:
-        looks, progress = arguments.looks, _progress("scoring")
-        scores = room_scores(segmenter, seeds, views=arguments.views, size=size, looks=looks, progress=progress)
-        found[SEGMENTER] = scores.scores(SEGMENTER)
-        _report(found[SEGMENTER], "rooms")
-    seeds = seeds[: arguments.tables]
-    if not seeds or {"votes", "rgb"}.isdisjoint(arguments.parts):
-        return found
     settings = {"device": arguments.device, "semantics.field": arguments.field}
     config = Config.from_flat({**settings, "predicted_depth.model": arguments.depth_network})
-    trained, options = build_field(config), {"config": config, "size": size, "full": arguments.full}
-    if "votes" in arguments.parts:
-        others = {
-            "seen": range(FIELD_SEEDS.start, FIELD_SEEDS.start + len(seeds)),
-            "usual": range(SPLITS["validation"].start, SPLITS["validation"].start + len(seeds)),
-        }
-        found |= room_tables(segmenter, trained, seeds, progress=_progress("tables"), **others, **options).to_json()
-    if "rgb" in arguments.parts:
+    networks = Networks(config, arguments.segmenter, arguments.input_size and tuple(arguments.input_size))
+    tables, found = seeds[: arguments.tables], {}
+    workers = _workers(config, len(seeds)) if arguments.workers is None else arguments.workers
+    with RoomPool(networks, workers) as pool:
 
-        def view_depth() -> ViewDepth:
-            return build_view_depth(replace(config, geometry="rgb"))
+        def scored(part: str, score: Callable[..., Any], work: Sequence[Any], **options: Any) -> Any:
+            rooms = pool.each(partial(score, **options), work)
+            return merged(tqdm(rooms, desc=part, unit="room", total=len(work)))
 
-        found |= rgb_tables(
-            segmenter, trained, view_depth, seeds, progress=_progress("geometry: rgb"), **options
-        ).to_json()
+        if SEGMENTER in arguments.parts:
+            scores = scored("scoring", _segmenter, seeds, views=arguments.views, size=size, looks=arguments.looks)
+            found[SEGMENTER] = scores.scores(SEGMENTER)
+            _report(found[SEGMENTER], "rooms")
+        if tables and "votes" in arguments.parts:
+            firsts = {"seen": FIELD_SEEDS.start, "usual": SPLITS["validation"].start}
+            firsts |= dict.fromkeys(("natural", "permuted"), seeds[0])
+            work = [(firsts[kind] + number, kind) for number in range(len(tables)) for kind in KINDS]
+            found |= scored("tables", _tables, work, size=size, full=arguments.full).to_json()
+        if tables and "rgb" in arguments.parts:
+            found |= scored("geometry: rgb", _rgb, tables, size=size, full=arguments.full).to_json()
     return found
+
+
+def _segmenter(networks: Networks, seed: int, **options: Any) -> UnitScores:
+    return room_scores(networks.segmenter, [seed], **options)
+
+
+def _tables(networks: Networks, work: tuple[int, str], **options: Any) -> FieldTables:
+    return room_tables(networks.segmenter, networks.field, *work, config=networks.config, **options)
+
+
+def _rgb(networks: Networks, seed: int, **options: Any) -> RgbTables:
+    config, view_depth = networks.config, networks.view_depth()
+    return rgb_tables(networks.segmenter, networks.field, view_depth, seed, config=config, **options)
+
+
+def _workers(config: Config, rooms: int) -> int:
+    """One process for each core of the CPU, of about 1.5 GB; a GPU is not shared."""
+    if torch_device(config.device).type != "cpu":
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), _MOST_WORKERS, rooms))
 
 
 def _markdown(found: dict[str, Any]) -> str:
@@ -162,10 +184,6 @@ def _markdown(found: dict[str, Any]) -> str:
         lines = [f"| {method} | {value:.1f} dB |" for method, value in found["psnr_db"].items()]
         parts.append("\n".join(["| rendered images | PSNR |", "|---|---|", *lines]) + "\n")
     return "\n".join(parts)
-
-
-def _progress(text: str) -> Callable[[Iterable[int]], Iterable[int]]:
-    return lambda rooms: tqdm(rooms, desc=text, unit="room")
 
 
 def _geometry_table(scores: dict[str, Any]) -> str:
@@ -183,9 +201,10 @@ def _geometry_table(scores: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _photographs(arguments: argparse.Namespace, segmenter: Segmenter) -> UnitScores:
+def _photographs(arguments: argparse.Namespace) -> UnitScores:
+    size = arguments.input_size and tuple(arguments.input_size)
     return photograph_scores(
-        segmenter,
+        build_segmenter(arguments.segmenter, device=arguments.device, input_size=size),
         labelled_photographs(arguments.images, arguments.labels),
         LabelSpace.load(arguments.label_space),
         progress=lambda pictures: tqdm(pictures, desc="scoring", unit="photo"),

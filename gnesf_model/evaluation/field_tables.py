@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from gnesf_model.evaluation.novel_views import (
     EVERY_VARIANT,
     PROBABILITIES,
     blended_colors,
+    encoded,
     labels_along_rays,
     nearest,
     observed,
@@ -23,17 +23,19 @@ from gnesf_model.evaluation.novel_views import (
 from gnesf_model.evaluation.recording_tables import MappedRecording, map_all_ways, score_surface
 from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY, WHOLE
+from gnesf_model.field.encoding_volume import Encoding
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.surfaces import MeasuredSurface
 from gnesf_model.field.views import SourceViews
 from gnesf_model.frame import Frame
 from gnesf_model.geometry import pixel_rays
-from gnesf_model.labels import UNKNOWN
+from gnesf_model.labels import UNKNOWN, LabelSpace
 from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.segment.segmenter import Segmentation, Segmenter
 
 FRAMES, STRIDE_TICKS, HELD_OUT = 60, 6, 10
 """Of a room: frames, ticks of 1/30 s between them, and every how many-th is a new view that the map never gets."""
+EVERY_PIXEL = (slice(None), slice(None))
 RAY_STRIDE = 4
 """New views are compared at every fourth row and column."""
 ABLATION_POINTS = 6000
@@ -47,6 +49,9 @@ EXACT_IMAGE, MAP_COLORS = "segmenter on the image rendered from exact geometry",
 """The rendered images are blended by the field, from the geometry that the other views measured or from the exact one;
 the last one shows the colours that the map holds."""
 ALL_VIEWS = "all views so far"
+KINDS = ("natural", "permuted", "seen", "usual")
+"""Rooms as they are, for every table but 3; with the materials of other classes, for table 3; rooms that the field was
+trained in, for table 1; with furniture of the shapes that there were in training, for table 3."""
 
 
 @dataclass
@@ -75,6 +80,19 @@ class FieldTables:
     ablation_3d: UnitScores
     psnr: dict[str, list[float]] = field(default_factory=dict)
 
+    @classmethod
+    def empty(cls, labels: LabelSpace) -> FieldTables:
+        """Without a room."""
+        return cls(*(UnitScores(labels) for _ in range(8)))
+
+    def merge(self, other: FieldTables) -> None:
+        """Add the rooms of another one."""
+        for entry in fields(self):
+            if entry.name != "psnr":
+                getattr(self, entry.name).merge(getattr(other, entry.name))
+        for method, values in other.psnr.items():
+            self.psnr.setdefault(method, []).extend(values)
+
     def to_json(self) -> dict[str, Any]:
         """table1 .. table4: method -> scores, with differences to those that the goals name."""
         new_views = (TRUE_IMAGE, RENDERED_IMAGE, PREDICTED_DIRECTLY, IN_3D)
@@ -95,54 +113,46 @@ class FieldTables:
 def room_tables(
     segmenter: Segmenter,
     trained: NeuralSemanticField,
-    seeds: Sequence[int],
+    seed: int,
+    kind: str,
     *,
     config: Config,
-    seen: Sequence[int] = (),
-    usual: Sequence[int] = (),
     size: tuple[int, int] = (320, 240),
     full: bool = False,
-    progress: Callable[[Iterable[tuple[int, str]]], Iterable[tuple[int, str]]] = iter,
 ) -> FieldTables:
-    """Tables 1 to 4 on rooms.
+    """What a room adds to tables 1 to 4.
 
     Args:
         segmenter: in ScanNet's 20 classes.
         trained: the field.
-        seeds: of the rooms.
+        seed: of the room.
+        kind: one of `KINDS`.
         config: of the mapper.
-        seen: rooms that the field was trained in, for table 1.
-        usual: rooms with furniture as in training, for table 3.
         size: of the images.
         full: compare new views at every pixel.
-        progress: wraps the work: seeds and what is done with each.
     """
-    tables = FieldTables(*(UnitScores(segmenter.labels) for _ in range(8)))
-    stride = 1 if full else RAY_STRIDE
-    work = [(seed, kind) for seed in seeds for kind in ("natural", "permuted")]
-    work += [(seed, "seen") for seed in seen] + [(seed, "usual") for seed in usual]
-    for seed, kind in progress(work):
-        looks = "permuted" if kind == "permuted" else "natural"
-        source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS, looks=looks)
-        kept: list[tuple[Frame, Segmentation]] = []
-        mapped = map_all_ways(
-            source, segmenter, trained, config, lambda _, *shown, kept=kept: kept.append(shown), held_out=HELD_OUT
-        )
-        if kind in ("natural", "seen"):
-            room = _Room(source, mapped, _Sources.of(trained, kept, config), segmenter, trained, stride)
-        if kind == "seen":
-            room.score_new_views(tables.novel_seen, None, None)
-            continue
-        points, truth = mapped.truth.points()
-        surface = {"natural": tables.surface, "permuted": tables.other_looks, "usual": tables.usual}[kind]
-        atlas = tables.atlas if kind == "natural" else None
-        score_surface(mapped, surface, points, truth, np.full(len(truth), seed), atlas)
-        if kind == "natural":
-            room.score_new_views(tables.novel, tables.ablation, tables.psnr)
-            every = slice(None, None, -(-len(truth) // ABLATION_POINTS))
-            xyz = torch.from_numpy(points[every]).float()
-            for method, found in variant_labels(trained, room.sources.views, xyz).items():
-                tables.ablation_3d.add(seed, method, truth[every], found)
+    tables = FieldTables.empty(segmenter.labels)
+    looks = "permuted" if kind == "permuted" else "natural"
+    source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS, looks=looks)
+    kept: list[tuple[Frame, Segmentation]] = []
+    mapped = map_all_ways(source, segmenter, trained, config, lambda _, *shown: kept.append(shown), held_out=HELD_OUT)
+    if kind in ("natural", "seen"):
+        stride = 1 if full else RAY_STRIDE
+        room = _Room(source, mapped, _Sources.of(trained, kept, config), segmenter, trained, stride)
+    if kind == "seen":
+        room.score_new_views(tables.novel_seen, None, None)
+        return tables
+    points, truth = mapped.truth.points()
+    surface = {"natural": tables.surface, "permuted": tables.other_looks, "usual": tables.usual}[kind]
+    atlas = tables.atlas if kind == "natural" else None
+    score_surface(mapped, surface, points, truth, np.full(len(truth), seed), atlas)
+    if kind == "natural":
+        room.score_new_views(tables.novel, tables.ablation, tables.psnr)
+        every = slice(None, None, -(-len(truth) // ABLATION_POINTS))
+        xyz = torch.from_numpy(points[every]).float()
+        views = room.sources.views
+        for method, found in variant_labels(trained, views, encoded(trained, views, xyz), xyz).items():
+            tables.ablation_3d.add(seed, method, truth[every], found)
     return tables
 
 
@@ -185,17 +195,18 @@ class _Room:
                 continue
             shown = {FIELD: labels[WHOLE], FIELD_VOTED: labels["voted"], IN_3D: labels[AVERAGED]}
             around, images = self.sources.around(frame.world_T_cam), {TRUE_IMAGE: frame.rgb}
+            encoding = encoded(self.trained, around, surface_points(frame, depth, EVERY_PIXEL))
             if psnr is not None:
-                images |= self._rendered(number, frame, around, depth, colors)
+                images |= self._rendered(number, frame, around, encoding, depth, colors)
                 _add_psnr(psnr, images, frame, depth > 0)
             for method, image in images.items():
                 shown[method] = pixel_labels(self.segmenter(image), *frame.labels.shape)
             found = {method: image[every] for method, image in shown.items()}
             points, there = surface_points(frame, depth, every), depth[every] > 0
             names = EVERY_VARIANT if ablation is not None else (PREDICTED_DIRECTLY,)
-            variants = variant_labels(self.trained, around, points, names)
+            variants = variant_labels(self.trained, around, encoding, points, names)
             found[PREDICTED_DIRECTLY] = _image(there, variants[PREDICTED_DIRECTLY])
-            found[ALONG_RAYS] = self._along_rays(frame, around, points, every)
+            found[ALONG_RAYS] = self._along_rays(frame, around, encoding, every)
             wanted = frame.labels[every]
             for method, image in found.items():
                 novel.add(seed, method, wanted, image)
@@ -207,28 +218,35 @@ class _Room:
                 ablation.add(seed, f"{ALL_VIEWS}, {WHOLE}", wanted, found[FIELD])
 
     def _rendered(
-        self, number: int, frame: Frame, around: SourceViews, depth: np.ndarray, colors: np.ndarray
+        self,
+        number: int,
+        frame: Frame,
+        around: SourceViews,
+        encoding: Encoding,
+        depth: np.ndarray,
+        colors: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """Images (H, W, 3) uint8 of a new view, by the method that looks at them."""
         images = {MAP_COLORS: np.where((depth > 0)[..., None], colors, 0)}
         if self.trained.options.colors:
             exact = self.source.images(number).depth.cpu().numpy()
-            for method, geometry in ((RENDERED_IMAGE, depth), (EXACT_IMAGE, exact)):
-                images[method] = _blended_image(self.trained, around, frame, geometry, images[MAP_COLORS])
+            of_exact = encoded(self.trained, around, surface_points(frame, exact, EVERY_PIXEL))
+            for method, geometry, m in ((RENDERED_IMAGE, depth, encoding), (EXACT_IMAGE, exact, of_exact)):
+                images[method] = _blended_image(self.trained, around, m, frame, geometry, images[MAP_COLORS])
         return images
 
     def _along_rays(
-        self, frame: Frame, around: SourceViews, points: torch.Tensor, every: tuple[slice, slice]
+        self, frame: Frame, around: SourceViews, encoding: Encoding, every: tuple[slice, slice]
     ) -> np.ndarray:
-        """Labels of every so many pixels by eq. 5, from the measured surface, M being known around `points` (K, 3)."""
+        """Labels of every so many pixels by eq. 5, from the measured surface."""
         mapper = self.mapped.mapper
         surface = MeasuredSurface(mapper.grid, mapper.truncation_m, mapper.config.volume.min_weight)
         directions = pixel_rays(frame.camera, "cpu")[every]
         found = labels_along_rays(
             self.trained,
             around,
+            encoding,
             surface,
-            points,
             frame.world_T_cam,
             directions.reshape(-1, 3),
             mapper.config.volume.max_depth_m,
@@ -260,11 +278,16 @@ def _add_psnr(psnr: dict[str, list[float]], images: dict[str, np.ndarray], frame
 
 
 def _blended_image(
-    trained: NeuralSemanticField, around: SourceViews, frame: Frame, depth: np.ndarray, otherwise: np.ndarray
+    trained: NeuralSemanticField,
+    around: SourceViews,
+    encoding: Encoding,
+    frame: Frame,
+    depth: np.ndarray,
+    otherwise: np.ndarray,
 ) -> np.ndarray:
     """Image (H, W, 3) uint8 of a new view with depth (H, W); where no source view looks, that given otherwise."""
-    points = surface_points(frame, depth, (slice(None), slice(None)))
-    colors, seen = blended_colors(trained, around, frame.world_T_cam, points)
+    points = surface_points(frame, depth, EVERY_PIXEL)
+    colors, seen = blended_colors(trained, around, encoding, frame.world_T_cam, points)
     image, place = otherwise.copy(), (depth > 0).nonzero()
     image[tuple(axis[seen] for axis in place)] = colors[seen]
     return image

@@ -40,6 +40,10 @@ class GeometryScores:
         fscore = 2 * precision * recall / max(precision + recall, 1e-9)
         self._rooms.append((float(error_m.mean()), float(missed_m.mean()), precision, recall, fscore))
 
+    def merge(self, other: GeometryScores) -> None:
+        """Add the rooms of another one."""
+        self._rooms += other._rooms
+
     def to_json(self) -> dict[str, Any]:
         """Means over the rooms: accuracy and completeness in m, precision, recall and fscore at `NEAR_M`; n rooms.
 

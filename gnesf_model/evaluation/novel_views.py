@@ -68,11 +68,20 @@ def nearest(world_T_cam: np.ndarray, poses: np.ndarray) -> list[int]:
 
 
 @torch.inference_mode()
+def encoded(field: NeuralSemanticField, views: SourceViews, points: torch.Tensor) -> Encoding:
+    """M around points (K, 3) of a surface, as far as the votes read it."""
+    return field.volume.around(views, Lattice.world(points), points, field.options.vote_level + 1)
+
+
+@torch.inference_mode()
 def variant_labels(
-    field: NeuralSemanticField, views: SourceViews, points: torch.Tensor, names: Sequence[str] = EVERY_VARIANT
+    field: NeuralSemanticField,
+    views: SourceViews,
+    encoding: Encoding,
+    points: torch.Tensor,
+    names: Sequence[str] = EVERY_VARIANT,
 ) -> dict[str, np.ndarray]:
-    """Labels (K,) uint8 of points (K, 3) by variant, all views voting at once."""
-    encoding = _encoding(field, views, points)
+    """Labels (K,) uint8 of points (K, 3) by variant, all views voting at once; M is known around the points."""
     found: dict[str, list[np.ndarray]] = {}
     for part in points.split(_points_at_once(views)):
         seen = field.look(part, views, encoding, _visible(views, part))
@@ -89,8 +98,8 @@ def variant_labels(
 def labels_along_rays(
     field: NeuralSemanticField,
     views: SourceViews,
+    encoding: Encoding,
     surface: MeasuredSurface,
-    points: torch.Tensor,
     world_T_cam: np.ndarray,
     directions: torch.Tensor,
     far_m: float,
@@ -99,13 +108,12 @@ def labels_along_rays(
 
     Args:
         views: vote on every sample.
+        encoding: M around the surface.
         surface: measured, "with mesh".
-        points: (K, 3) of the surface, around which M is made.
         world_T_cam: (4, 4) of the viewpoint.
         directions: (R, 3) in its optical frame, with depth 1.
         far_m: where rays end.
     """
-    encoding = _encoding(field, views, points)
 
     def semantics(samples: torch.Tensor) -> torch.Tensor:
         parts = [
@@ -125,15 +133,19 @@ def labels_along_rays(
 
 @torch.inference_mode()
 def blended_colors(
-    field: NeuralSemanticField, views: SourceViews, world_T_cam: np.ndarray, points: torch.Tensor
+    field: NeuralSemanticField,
+    views: SourceViews,
+    encoding: Encoding,
+    world_T_cam: np.ndarray,
+    points: torch.Tensor,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (K, 3) uint8 of points (K, 3) seen from a viewpoint (4, 4).
+    """Colours (K, 3) uint8 of points (K, 3) seen from a viewpoint (4, 4); M is known around the points.
 
     Returns:
         colors: (K, 3) uint8.
         seen: (K,) bool, whether any of the views sees the point.
     """
-    eye, encoding = torch.from_numpy(world_T_cam[:3, 3]).to(points), _encoding(field, views, points)
+    eye = torch.from_numpy(world_T_cam[:3, 3]).to(points)
     colors, seen = [points.new_zeros(0, 3)], [torch.zeros(0, dtype=torch.bool, device=points.device)]
     for part in points.split(_points_at_once(views)):
         found = field.look(part, views, encoding, _visible(views, part))
@@ -141,10 +153,6 @@ def blended_colors(
         seen.append(found.seen.any(0))
     blended = (torch.cat(colors) * 255).round().clamp(0, 255).to(torch.uint8)
     return blended.cpu().numpy(), torch.cat(seen).cpu().numpy()
-
-
-def _encoding(field: NeuralSemanticField, views: SourceViews, points: torch.Tensor) -> Encoding:
-    return field.volume.around(views, Lattice.world(points), points, field.options.vote_level + 1)
 
 
 def _visible(views: SourceViews, points: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY, WHOLE, Met
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Frame, FrameDropped
+from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.segment.segmenter import Segmentation, Segmenter
@@ -44,6 +44,18 @@ class RgbTables:
     surface: UnitScores
     novel: UnitScores
 
+    @classmethod
+    def empty(cls, labels: LabelSpace) -> RgbTables:
+        """Without a room."""
+        return cls({RGB: GeometryScores(), MEASURED: GeometryScores()}, UnitScores(labels), UnitScores(labels))
+
+    def merge(self, other: RgbTables) -> None:
+        """Add the rooms of another one."""
+        for name, scores in other.geometry.items():
+            self.geometry[name].merge(scores)
+        self.surface.merge(other.surface)
+        self.novel.merge(other.novel)
+
     def to_json(self) -> dict[str, Any]:
         """``geometry``, ``table1_rgb`` and ``table2_rgb``: method -> scores; differences as in the other tables."""
         return {
@@ -56,50 +68,45 @@ class RgbTables:
 def rgb_tables(
     segmenter: Segmenter,
     trained: NeuralSemanticField,
-    view_depth: Callable[[], ViewDepth],
-    seeds: Sequence[int],
+    view_depth: ViewDepth,
+    seed: int,
     *,
     config: Config,
     size: tuple[int, int] = (320, 240),
     full: bool = False,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> RgbTables:
-    """Map each room from colour alone, and beside it from a sensor's depth, and compare both with the room itself.
+    """Map a room from colour alone, and beside it from a sensor's depth, and compare both with the room itself.
 
     Labels are compared as Atlas does it: a true point takes the label of the nearest point of the surface, however far.
 
     Args:
         segmenter: in ScanNet's 20 classes.
         trained: the field.
-        view_depth: makes what predicts depth.
-        seeds: of the rooms.
+        view_depth: predicts depth; has seen nothing yet.
+        seed: of the room.
         config: of the mapper.
         size: of the images.
         full: compare new views at every pixel.
-        progress: wraps the seeds, e.g. ``tqdm``.
     """
-    tables = RgbTables(
-        {RGB: GeometryScores(), MEASURED: GeometryScores()}, UnitScores(segmenter.labels), UnitScores(segmenter.labels)
-    )
-    for seed in progress(seeds):
-        said = _Said(segmenter)
-        votes = votes_of(trained, segmenter, config)
-        mappers = {
-            RGB: SemanticMapper(replace(config, geometry=RGB), said, votes, view_depth=view_depth()),
-            MEASURED: SemanticMapper(replace(config, geometry=MEASURED), said),
-        }
-        source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS)
-        truth, unseen = _map_both(source, mappers, said)
-        xyz, wanted = truth.points()
-        for name, mapper in mappers.items():
-            found = mapper.surface().points
-            error = source.scene.sdf(torch.from_numpy(found).double()).abs().numpy()
-            tables.geometry[name].add(error, found, xyz)
-        labels = MethodLabels(mappers[RGB], votes, methods_of(trained))
-        surface, by_method = labels.surface()
-        for method, found in by_method.items():
-            tables.surface.add(seed, method, wanted, nearest_labels(xyz, surface, found, np.inf))
-        _score_new_views(tables.novel, seed, unseen, labels, segmenter, 1 if full else RAY_STRIDE)
+    tables = RgbTables.empty(segmenter.labels)
+    said = _Said(segmenter)
+    votes = votes_of(trained, segmenter, config)
+    mappers = {
+        RGB: SemanticMapper(replace(config, geometry=RGB), said, votes, view_depth=view_depth),
+        MEASURED: SemanticMapper(replace(config, geometry=MEASURED), said),
+    }
+    source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS)
+    truth, unseen = _map_both(source, mappers, said)
+    xyz, wanted = truth.points()
+    for name, mapper in mappers.items():
+        found = mapper.surface().points
+        error = source.scene.sdf(torch.from_numpy(found).double()).abs().numpy()
+        tables.geometry[name].add(error, found, xyz)
+    labels = MethodLabels(mappers[RGB], votes, methods_of(trained))
+    surface, by_method = labels.surface()
+    for method, found in by_method.items():
+        tables.surface.add(seed, method, wanted, nearest_labels(xyz, surface, found, np.inf))
+    _score_new_views(tables.novel, seed, unseen, labels, segmenter, 1 if full else RAY_STRIDE)
     return tables
 
 

@@ -27,7 +27,6 @@ def room_scores(
     views: int = 8,
     size: tuple[int, int] = (320, 240),
     looks: str = "natural",
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> UnitScores:
     """Score a segmenter on pictures of rooms, as some camera would record them.
 
@@ -37,14 +36,13 @@ def room_scores(
         views: pictures of each, `SECONDS_BETWEEN` apart on a walk.
         size: width and height of the pictures.
         looks: see `RoomSource`.
-        progress: wraps the seeds, e.g. ``tqdm``.
 
     Raises:
         ValueError: the label spaces do not fit.
     """
     mapping = LabelMapping.between(LabelSpace.load(RoomSource.label_space), segmenter.labels)
     scores = UnitScores(segmenter.labels)
-    for seed in progress(seeds):
+    for seed in seeds:
         source = RoomSource.as_recorded(seed, views, size, round(30 * SECONDS_BETWEEN), looks=looks)
         for frame in source:
             predicted = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)

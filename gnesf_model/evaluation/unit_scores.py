@@ -38,6 +38,13 @@ class UnitScores:
         for name, rows in zip(names.tolist(), np.split(order, starts[1:])):
             self.add(name, method, truth[rows], found[rows])
 
+    def merge(self, other: UnitScores) -> None:
+        """Count what others have counted, too."""
+        for method, units in other._units.items():
+            mine = self._units.setdefault(method, {})
+            for unit, confusion in units.items():
+                mine.setdefault(unit, Confusion(self.labels)).counts += confusion.counts
+
     @property
     def methods(self) -> list[str]:
         """Names, in the order in which they came."""

@@ -49,8 +49,8 @@ ALLOWED = {
     "occupancy": "config labels mapper up volume",
     "build": "config device field fusion mapper resources segment volume",
     "data": "config device frame geometry labels segment trajectory transforms",
-    "evaluation": "gnesf_model config data field frame fusion geometry labels machine mapper sampling segment "
-    "surface_classes volume",
+    "evaluation": "gnesf_model build config data device field frame fusion geometry labels machine mapper sampling "
+    "segment surface_classes volume",
     "voxels": "device labels mapper",
     "visualization": "frame geometry labels mapper segment volume voxels",
     "report": "config evaluation frame geometry labels mapper up visualization",
