@@ -32,7 +32,11 @@ _CHANGES = {
         "views": (int, "views of each room"),
         "epochs": (int, "passes over the rooms"),
         "points": (int, "surface points of a step"),
-        "learn": (str, "votes, or colors: the head for images of new views, of the field given as --start"),
+        "learn": (
+            str,
+            "votes; geometry: beside them density and signed distance; or colors: the head for images of new views, of "
+            "the field given as --start",
+        ),
         "learning_rate": (float, "peak of the learning rate"),
         "seed": (int, "of everything random"),
     },

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from gnesf_model.field.cells import CellIndex, Lattice, children, parents, unique_cells
+from gnesf_model.field.cells import CellIndex, Lattice, box_cells, children, parents, unique_cells
 from gnesf_model.field.geometry_head import GeometryHead
 from gnesf_model.field.moments import Moments
 from gnesf_model.field.sparse_convolution import SparseUNet
@@ -151,6 +152,20 @@ class EncodingVolume(nn.Module):
         if len(rows) > self.max_cells:
             rows = rows[level.occupancy[rows].topk(self.max_cells).indices].sort().values
         return level.cells[rows]
+
+
+def cells_in_sight(views: SourceViews, lattice: Lattice, far_m: float) -> torch.Tensor:
+    """Distinct cells (V, 3) of the coarsest size whose centres lie in a view's image, nearer to it than `far_m`."""
+    size = CELL_SIZES_M[0]
+    around = math.ceil(far_m / size) + 1
+    found = [torch.zeros(0, 3, dtype=torch.int64, device=views.intrinsics.device)]
+    for number in range(len(views)):
+        view = views.select([number])
+        low = lattice.coordinates(view.origins, size)[0].round().long() - around
+        cells = box_cells(tuple(low.tolist()), (2 * around + 1,) * 3, low.device)
+        place = view.project(lattice.centres(cells, size))
+        found.append(cells[place.inside[0] & (place.depth[0] < far_m)])
+    return unique_cells(torch.cat(found))
 
 
 def seen_cells(view: SourceViews, centres: torch.Tensor, size_m: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,7 +24,11 @@ class GeometryHead(nn.Module):
 
     def distance(self, encoding: torch.Tensor) -> torch.Tensor:
         """Eq. 2 for 3D segmentation: SDF (K,) in truncation distances, -1..1, positive in front, of M(x) (K, D)."""
-        return torch.tanh(self.to_distance(encoding)[:, 0])
+        return torch.tanh(self.distance_logit(encoding))
+
+    def distance_logit(self, encoding: torch.Tensor) -> torch.Tensor:
+        """What `distance` is the tanh of (K,): to learn by, since a tanh at its end teaches nothing any more."""
+        return self.to_distance(encoding)[:, 0]
 
     def density(self, encoding: torch.Tensor) -> torch.Tensor:
         """Eq. 2 for view synthesis: density (K,) >= 0 per sample (eq. 7 has no interval length) of M(x) (K, D)."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 
 _LEAST = 1e-4
+_ATTAINED = 0.95
+"""What a tanh is asked to reach for 1, which it never does."""
 
 
 def rendered_cross_entropy(
@@ -63,13 +65,19 @@ def occupancy_loss(logits: torch.Tensor, occupied: torch.Tensor) -> torch.Tensor
     return F.binary_cross_entropy_with_logits(logits, truth, weight)
 
 
-def log_tsdf_loss(predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """L1 between signed distances (V,) in truncation distances, on the scale sign(d) log(|d| + 1)."""
+def log_tsdf_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """L1 between signed distances on the scale sign(d) log(|d| + 1), as NeuralRecon has it, before the tanh.
+
+    Args:
+        logits: (V,) `GeometryHead.distance_logit`.
+        truth: (V,) in truncation distances; beyond -1..1 it is cut.
+    """
 
     def scale(d: torch.Tensor) -> torch.Tensor:
         return d.sign() * d.abs().log1p()
 
-    return (scale(predicted) - scale(truth.clamp(-1, 1))).abs().mean() if len(truth) else predicted.sum()
+    wanted = torch.atanh(_ATTAINED * truth.clamp(-1, 1))
+    return (scale(logits) - scale(wanted)).abs().mean() if len(truth) else logits.sum()
 
 
 def gain_penalty(scores: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -89,3 +89,24 @@ def corrupted(labels: np.ndarray, depth: np.ndarray, habits: Habits, rng: np.ran
     logits[truth[i, j], i, j] += 0.5 * ~right[i, j]
     p = np.exp(logits - logits.max(axis=0))
     return (p / p.sum(axis=0) * known).astype(np.float32)
+
+
+def occluded(rgb: np.ndarray, said: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W, 3) uint8 and its probabilities (C, h, w) with something in the way.
+
+    The depth does not tell of it. It hides a quarter to a half of the width and the height, has one colour with noise,
+    and is taken for one class. What the depth sensor sees of an occluder needs no learning: such a view does not vote
+    on what is behind it.
+    """
+    classes, rows, columns = said.shape
+    size = [max(1, round(n * rng.uniform(0.25, 0.5))) for n in (rows, columns)]
+    top, left = (int(rng.integers(0, n - m + 1)) for n, m in zip((rows, columns), size))
+    cells = slice(top, top + size[0]), slice(left, left + size[1])
+    pixels = tuple(slice(part.start * STRIDE, part.stop * STRIDE) for part in cells)
+    rgb, said = rgb.copy(), said.copy()
+    hidden = rgb[pixels]
+    hidden[:] = np.clip(rng.uniform(0, 255, 3) + rng.normal(0, 12, hidden.shape), 0, 255)
+    share = rng.uniform(0.4, 1.0)
+    said[(slice(None), *cells)] = (1 - share) / classes
+    said[(int(rng.integers(classes)), *cells)] += share
+    return rgb, said

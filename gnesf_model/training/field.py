@@ -1,4 +1,4 @@
-"""Trains the votes of the neural semantic field, at measured surface points of procedural rooms.
+"""Trains the neural semantic field in procedural rooms: votes at measured surface points, and geometry from colour.
 
 2D supervision alone: the labels are those of the pixels of a view that is not among the sources. The vote learns whom
 to trust by watching segmenters that err (`noisy_segmenter`, `corruption`). The loop is Lightning's.
@@ -13,6 +13,7 @@ import lightning
 import torch
 
 from gnesf_model.field.cells import Lattice
+from gnesf_model.field.encoding_volume import Encoding
 from gnesf_model.field.losses import decision_loss, gain_penalty, rendered_cross_entropy
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField, PointViews
 from gnesf_model.field.spatial_voting import SpatialVoting, SurfacePatch
@@ -23,20 +24,30 @@ from gnesf_model.field.weights import load_field, save_field
 from gnesf_model.labels import UNKNOWN
 from gnesf_model.training.field_data import CLASSES, FieldData, VoteExample
 from gnesf_model.training.field_recipe import FieldRecipe
+from gnesf_model.training.geometry_losses import (
+    TOLERANCE_M,
+    TrueRays,
+    distance_losses,
+    encoding_from_color,
+    ray_scores,
+    rendering_losses,
+)
 from gnesf_model.training.loop import class_weights, run_training, scheduled
 
 EXPORT = "field.safetensors"
 _SPATIAL_FASTER = 5
-TOLERANCE_M = 0.05
-"""A point this far behind a view's depth is hidden from it."""
+_WINDOW, _REACH_M = 9, 1.28
+"""Geometry is learned from so many views at a time, in a cube with half this side, which bounds memory and time."""
+_RAYS, _SAMPLES = 256, 48
 
 
 class FieldModule(lightning.LightningModule):
     """The field, its losses and its optimiser.
 
     Every head learns from the same views, points and steps: votes that accumulate over time (the mapper's) and pass
-    between neighbours, votes of all views at once (the paper's), and the ablation's. Colours are learned afterwards,
-    by an RGB loss that reaches their head alone.
+    between neighbours, votes of all views at once (the paper's), and the ablation's. With ``geometry`` signed distance
+    and density learn from them, too (`geometry_losses`). Colours are learned afterwards, by an RGB loss that reaches
+    their head alone.
 
     Args:
         recipe: fields of a `FieldRecipe`.
@@ -52,6 +63,7 @@ class FieldModule(lightning.LightningModule):
         self.save_hyperparameters({"recipe": recipe, "options": asdict(self.field.options)})
         self.counts: dict[str, torch.Tensor] = {}
         self.errors: dict[str, torch.Tensor] = {}
+        self.shares: dict[str, torch.Tensor] = {}
         if self.recipe.learn == "colors":
             self.requires_grad_(False)
             self.field.blending.requires_grad_(True)
@@ -65,6 +77,7 @@ class FieldModule(lightning.LightningModule):
     def training_step(self, example: VoteExample, index: int) -> torch.Tensor:
         views = self._views(example)
         found = self.look(example, views)
+        geometry = self._geometry_losses(example, views) if self.recipe.learn == "geometry" else {}
         if self.recipe.learn == "colors":
             loss = self._color_errors(example, views, found)["blended"].mean()
             self.log("loss", loss, prog_bar=True, batch_size=1)
@@ -81,7 +94,7 @@ class FieldModule(lightning.LightningModule):
             heads["logits"] = (self.field.vote(part, "logits").probabilities, labels)
             if not example.merged:
                 heads["direct"] = (self.field.vote(part, "direct").probabilities, labels)
-        losses = {name: _loss(name, p, true) for name, (p, true) in heads.items()}
+        losses = {name: _loss(name, p, true) for name, (p, true) in heads.items()} | geometry
         self.log_dict({f"loss_{name}": loss for name, loss in losses.items()}, batch_size=1)
         self.log("loss", losses["spatial"], prog_bar=True, batch_size=1)
         penalty = gain_penalty(votes.scores, votes.seen) + gain_penalty(window.scores, window.seen)
@@ -109,6 +122,10 @@ class FieldModule(lightning.LightningModule):
         if self.field.direct is not None:
             heads["logits"] = self.field.vote(found, "logits").probabilities
             heads["direct"] = self.field.vote(found, "direct").probabilities
+        if self.recipe.learn == "geometry" and len(example.points):
+            encoding, rays = self._colored(example, views, learning=False)
+            for name, flags in ray_scores(self.field, encoding, views, rays).items():
+                self.shares[name] = self.shares.get(name, 0) + rays.depth.new_tensor([int(flags.sum()), len(flags)])
         seen = found.seen.any(0) & (example.labels != UNKNOWN)
         for name, p in heads.items():
             self.counts[name] = self.counts.get(name, 0) + _counts(_named(p)[seen], example.labels[seen])
@@ -118,7 +135,9 @@ class FieldModule(lightning.LightningModule):
             self.log(f"val_{name}", mean_iou(counts), prog_bar=name in ("averaged", "spatial"), sync_dist=True)
         for name, (total, number) in self.errors.items():
             self.log(f"val_psnr_{name}", psnr(total / number.clamp_min(1)), prog_bar=True, sync_dist=True)
-        self.counts, self.errors = {}, {}
+        for name, (hits, number) in self.shares.items():
+            self.log(f"val_{name}", hits / number.clamp_min(1), prog_bar=name == "sdf_5cm", sync_dist=True)
+        self.counts, self.errors, self.shares = {}, {}, {}
 
     def look(self, example: VoteExample, views: SourceViews | None = None) -> PointViews:
         """What the views of an example show of its points, with M of the first `known` views.
@@ -150,6 +169,30 @@ class FieldModule(lightning.LightningModule):
         return self.field.observe(
             cameras, example.world_T_cam, example.images, example.probabilities, example.depth, example.images
         )
+
+    def _geometry_losses(self, example: VoteExample, views: SourceViews) -> dict[str, torch.Tensor]:
+        """By eq. 2 and by eq. 5 to 7, from colour alone."""
+        if not len(example.points):
+            return {}
+        encoding, rays = self._colored(example, views, learning=True)
+        if not len(encoding.levels[0].cells):
+            return {}
+        generator = torch.Generator(rays.depth.device)
+        generator.manual_seed(int(torch.randint(1 << 62, ())))
+        return {
+            **distance_losses(self.field, encoding, views),
+            **rendering_losses(self.field, encoding, views, rays, _SAMPLES, generator),
+        }
+
+    def _colored(self, example: VoteExample, views: SourceViews, learning: bool) -> tuple[Encoding, TrueRays]:
+        """M around the points from the views that see most of them, without depth, and rays to some of the points."""
+        window = (
+            visible_in_depth(views, views.project(example.points), TOLERANCE_M).sum(1).topk(min(_WINDOW, len(views)))
+        )
+        middle = example.points.median(dim=0).values
+        encoding = encoding_from_color(self.field, views.select(window.indices), middle, _REACH_M, learning)
+        some = slice(None, None, max(1, len(example.points) // _RAYS))
+        return encoding, TrueRays.to_points(example.eye, example.points[some], example.labels[some])
 
     def _color_errors(self, example: VoteExample, views: SourceViews, found: PointViews) -> dict[str, torch.Tensor]:
         """Squared errors (k, 3) of the points' colours, of those that a view sees: blended, and plain averages."""

@@ -14,7 +14,7 @@ from gnesf_model.data.procrooms.splits import FIELD_SEEDS, SPLITS
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.frame import Camera
 from gnesf_model.labels import LabelSpace
-from gnesf_model.training.corruption import Habits, corrupted
+from gnesf_model.training.corruption import Habits, corrupted, occluded
 from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.labelled_patch import LabelledPatch
 from gnesf_model.training.merged_classes import merged_labels, merged_probabilities, merging
@@ -92,7 +92,7 @@ class VoteExamples(Dataset):
         patch = LabelledPatch.of_view(sequence, target, recipe.points, rng)
         merged = bool(rng.random() < recipe.merge)
         groups = merging(CLASSES, rng) if merged else np.arange(CLASSES)
-        depth, classes = sequence.depth[sources], int(groups.max()) + 1
+        images, depth, classes = sequence.rgb[sources], sequence.depth[sources], int(groups.max()) + 1
         if rng.random() < recipe.invented:
             habits = self.habits(classes, rng)
             truth = merged_labels(sequence.labels[sources], groups)
@@ -102,12 +102,14 @@ class VoteExamples(Dataset):
             said = merged_probabilities(sequence.said[sources], groups) ** sharpness
             said /= np.maximum(said.sum(axis=1, keepdims=True), 1e-6)
         poses = sequence.world_T_cam[sources]
-        if recipe.learn == "votes":
+        if recipe.learn != "colors":
+            views = [occluded(*v, rng) if rng.random() < recipe.occlude else v for v in zip(images, said)]
+            images, said = (np.stack(parts) for parts in zip(*views))
             poses = jittered(poses, rng, recipe.shift_m, np.deg2rad(recipe.turn_deg))
         return VoteExample(
             camera=sequence.camera,
             world_T_cam=poses,
-            images=torch.stack([image_tensor(rgb) for rgb in sequence.rgb[sources]]),
+            images=torch.stack([image_tensor(rgb) for rgb in images]),
             depth=torch.from_numpy(depth),
             probabilities=torch.from_numpy(said.astype(np.float32)),
             known=int(rng.integers(1, count + 1)),
@@ -138,5 +140,5 @@ class FieldData(WalkData):
         return VoteExamples(walks, self.recipe, seed)
 
     def validation_examples(self, walks: WalkFolder, seed: tuple[int, int]) -> VoteExamples:
-        """Merged classes have no name: the score is over those there are."""
-        return VoteExamples(walks, replace(self.recipe, merge=0.0), seed)
+        """Merged classes have no name: the score is over those there are. Nothing stands in the way."""
+        return VoteExamples(walks, replace(self.recipe, merge=0.0, occlude=0.0), seed)

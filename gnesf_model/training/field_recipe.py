@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gnesf_model.data.procrooms.splits import FIELD_SEEDS
 
-LEARN = ("votes", "colors")
+LEARN = ("votes", "geometry", "colors")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class FieldRecipe:
         drop: how often the votes go without features, without M, without statistics.
         penalty: weight of `gain_penalty`.
         learning_rate, warm_up, weight_decay: of AdamW.
-        learn: ``votes``, or afterwards ``colors``, during which the rest stays as it is (see `train_field`).
+        occlude: how often something stands in the way of a source view.
+        learn: ``votes``; ``geometry``, beside them the heads of eq. 2 and with them all of M, from colour alone; or
+            afterwards ``colors``, during which the rest stays as it is (see `train_field`).
         seed: of everything random.
     """
 
@@ -53,6 +55,7 @@ class FieldRecipe:
     learning_rate: float = 6e-4
     warm_up: int = 100
     weight_decay: float = 0.01
+    occlude: float = 0.1
     learn: str = "votes"
     seed: int = 0
 
@@ -62,6 +65,8 @@ class FieldRecipe:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.rooms > len(FIELD_SEEDS):
             raise ValueError(f"rooms is {self.rooms}, expected at most {len(FIELD_SEEDS)}, the seeds there are")
+        if not 0 <= self.occlude <= 1:
+            raise ValueError(f"occlude is {self.occlude}, expected a share of the views, 0 to 1")
         if self.learn not in LEARN:
             raise ValueError(f"learn is {self.learn!r}, expected one of {', '.join(LEARN)}")
         fewest, most = self.sources

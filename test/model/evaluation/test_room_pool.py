@@ -53,7 +53,7 @@ def test_a_segmenter_that_is_not_there_is_told_before_processes_start(caplog):
     command = "eval rooms --seeds 2000000:2000002 --parts segmenter --workers 2 --segmenter missing.onnx --device cpu"
     assert main(command.split()) == 2
     assert "missing.onnx" in caplog.text
-    assert main("eval rooms --seeds 2000000:2000002 --workers 0".split()) == 2
+    assert main(["eval", "rooms", "--seeds", "2000000:2000002", "--workers", "0"]) == 2
     assert "workers is 0, expected at least 1" in caplog.text
 
 

@@ -232,8 +232,12 @@ def test_the_loss_of_decisions_is_the_reference():
 
 
 def test_losses_of_geometry_and_votes():
-    assert log_tsdf_loss(torch.tensor([1.0, -0.5]), torch.tensor([7.0, -0.5])).item() == 0
-    assert log_tsdf_loss(torch.tensor([0.0]), torch.tensor([1.0])).item() == pytest.approx(np.log(2))
+    at = torch.atanh(0.95 * torch.tensor([1.0, -0.5]))
+    assert log_tsdf_loss(at, torch.tensor([7.0, -0.5])).item() == pytest.approx(0, abs=1e-6)
+    assert log_tsdf_loss(torch.tensor([0.0]), torch.tensor([1.0])).item() == pytest.approx(np.log1p(np.arctanh(0.95)))
+    stuck = torch.tensor([30.0], requires_grad=True)  # its tanh is 1 in every digit
+    log_tsdf_loss(stuck, torch.tensor([-1.0])).backward()
+    assert stuck.grad.item() > 0.01
     logits = torch.tensor([5.0, -5.0, -5.0, -5.0])
     occupied = torch.tensor([True, False, False, False])
     assert occupancy_loss(logits, occupied).item() < 0.01 < occupancy_loss(-logits, occupied).item()
