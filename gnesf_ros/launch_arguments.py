@@ -137,7 +137,6 @@ REMAPPINGS = {
 }
 """The node's inputs, and the arguments that name their topics."""
 
-
 LAUNCH_OWN = ("launch-prefix", "launch-prefix-filter", "emulate_tty", "sigterm_timeout", "sigkill_timeout")
 """Arguments that launch itself reads, for every process that it starts."""
 
@@ -152,8 +151,9 @@ def check_given(context: LaunchContext, known: Iterable[str]) -> None:
     Raises:
         ValueError: an argument that does not exist; says which one may be meant.
     """
-    file = Path(context.get_locals_as_dict()["current_launch_file_path"])
-    refuse_unknown(given_to(file, context), known, file.name)
+    path = context.get_locals_as_dict().get("current_launch_file_path")
+    if path is not None:  # or a program runs the description, and there is no command line
+        refuse_unknown(given_to(Path(path), context), known, Path(path).name)
 
 
 def given_to(file: Path, context: LaunchContext) -> dict[str, str]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -225,6 +226,28 @@ def test_a_launch_file_that_includes_ours_has_arguments_of_its_own(
     said, status = failed([str(outer), "speed:=3", "segmentor:=x"])
     assert status != 0 and words in said
     assert "there is no launch argument" not in said
+
+
+@with_launch
+@pytest.mark.parametrize("file", FILES)
+def test_a_program_runs_the_description_as_well(file: str) -> None:
+    """Without `ros2 launch` there is no command line, and no file that is included."""
+    program = (
+        "import runpy, sys\n"
+        "from launch import LaunchDescription, LaunchService\n"
+        "from launch.actions import SetLaunchConfiguration\n"
+        "found = runpy.run_path(sys.argv[1])['generate_launch_description']()\n"
+        "wrong = {'autostart': 'maybe', 'loop': 'yes', 'bag': 'b', 'robots': 'a,a', 'speed': '3'}\n"
+        "service = LaunchService(argv=['speed:=3'])\n"
+        "set_ = [SetLaunchConfiguration(name, value) for name, value in wrong.items()]\n"
+        "service.include_launch_description(LaunchDescription([*set_, found]))\n"
+        "sys.exit(service.run())\n"
+    )
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(new_domain())}
+    command = [sys.executable, "-c", program, str(ROOT / "launch" / file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "', expected" in said and "process started" not in said, said
 
 
 @with_launch
