@@ -18,7 +18,7 @@ COMMANDS = {
         "score a recording or a data set, or the segmenter on rooms or photographs",
     ),
     "compare": ("gnesf_model.commands.compare", "two runs side by side; status 1 on a regression beyond given limits"),
-    "export": ("gnesf_model.commands.export", "write networks as ONNX files, for TensorRT and others"),
+    "export": ("gnesf_model.commands.export", "write networks as ONNX files, a saved map as PLY files"),
     "play": ("gnesf_ros.bag_player", "play a bag onto real topics, with /clock (needs ROS 2)"),
     "demo": ("gnesf_ros.demo", "a recording through the real node, with pictures (needs ROS 2)"),
 }

@@ -531,13 +531,22 @@ class Config(Section):
 
 
 ADJUSTABLE = (
+    "input.sync_tolerance_s",
+    "input.pose_wait_s",
+    "input.max_pose_gap_s",
+    "input.pose_jump_m",
+    "input.on_pose_jump",
     "keyframes.min_translation_m",
     "keyframes.min_rotation_deg",
+    "keyframes.max_angular_rate_deg_s",
     "volume.min_depth_m",
     "volume.max_depth_m",
     "volume.max_weight",
     "volume.min_weight",
     "volume.clearing_weight",
+    "predicted_depth.views",
+    "predicted_depth.min_confidence",
+    "predicted_depth.weight",
     "semantics.band_vox",
     "semantics.max_votes",
 )

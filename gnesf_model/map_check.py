@@ -11,6 +11,7 @@ import torch
 
 from gnesf_model import __version__
 from gnesf_model.frame import FrameDropped, check_pose
+from gnesf_model.labels import LabelClass, LabelSpace
 from gnesf_model.mapper import MapContents, SemanticMapper
 
 _TOLERANCE_M = 1e-9
@@ -62,6 +63,19 @@ def parsed(path: Path, text: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MapFileError(f"{path} cannot be used: its description is wrong ({error})") from error
     return found
+
+
+def label_space(path: Path, described: dict[str, Any]) -> LabelSpace:
+    """The classes of a map, from its file.
+
+    Raises:
+        MapFileError: they are none.
+    """
+    try:
+        classes = [LabelClass(i, c["name"], c["color"], c["kind"]) for i, c in enumerate(described["classes"])]
+        return LabelSpace(described["label_space"], classes)
+    except (ValueError, KeyError) as error:
+        raise MapFileError(f"{path} cannot be used: its description is wrong ({error})") from error
 
 
 def check_fits(path: Path, described: dict[str, Any], mapper: SemanticMapper) -> None:

@@ -17,6 +17,7 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,16 +80,14 @@ def load_map(path: str | Path, mapper: SemanticMapper) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     path = Path(path)
-    try:
-        _check_regular(path)
-        with open(path, "rb") as file:
-            metadata = _checked_header(path, file, mapper)
-            file.seek(0)
+    with _readable(path) as file:
+        metadata = _map_header(path, file)
+        _check_size(path, file, mapper)
+        file.seek(0)
+        try:
             arrays = load(file.read())
-    except OSError as error:
-        raise OSError(f"the map {path} cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise MapFileError(f"{path} is damaged or was not written to its end: {error}") from error
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise MapFileError(f"{path} is damaged or was not written to its end: {error}") from error
     if metadata["sha256"] != _digest(metadata["map"], arrays):
         raise MapFileError(f"{path} is damaged: its content does not give the checksum that it names")
     described = parsed(path, metadata["map"])
@@ -102,6 +101,20 @@ def load_map(path: str | Path, mapper: SemanticMapper) -> dict[str, Any]:
     return {**described, "blocks": len(contents.blocks["coords"])}
 
 
+def described_map(path: str | Path) -> dict[str, Any]:
+    """What a map file says of its map, see `description`.
+
+    Only the header is read, and whether the rest is sound is not known yet.
+
+    Raises:
+        MapFileError: no file, no map, another version, a description that is none.
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    with _readable(path) as file:
+        return parsed(path, _map_header(path, file)["map"])
+
+
 def is_map(path: Path) -> bool:
     """Whether a file says that it is a map, of whatever version."""
     try:
@@ -109,6 +122,17 @@ def is_map(path: Path) -> bool:
             return _header(path, file).get("format") == FORMAT
     except (OSError, MapFileError):
         return False
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[BinaryIO]:
+    """A file that is open for reading; what keeps it from being read is said of the map."""
+    try:
+        _check_regular(path)
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise OSError(f"the map {path} cannot be read: {error.strerror or error}") from error
 
 
 def _check_regular(path: Path) -> None:
@@ -172,8 +196,8 @@ def _header(path: Path, file: BinaryIO) -> dict[str, str]:
     return metadata
 
 
-def _checked_header(path: Path, file: BinaryIO, mapper: SemanticMapper) -> dict[str, str]:
-    """The metadata of a map of this version that may fit the memory; nothing large is read before that."""
+def _map_header(path: Path, file: BinaryIO) -> dict[str, str]:
+    """The metadata of a map of this version."""
     metadata = _header(path, file)
     if metadata.get("format") != FORMAT:
         raise MapFileError(f"{path} is not a map of gnesf_ros: its format is {metadata.get('format')!r}")
@@ -185,8 +209,12 @@ def _checked_header(path: Path, file: BinaryIO, mapper: SemanticMapper) -> dict[
     for name in ("map", "sha256"):
         if name not in metadata:
             raise MapFileError(f"{path} is damaged: its header has no {name!r}")
+    return metadata
+
+
+def _check_size(path: Path, file: BinaryIO, mapper: SemanticMapper) -> None:
+    """Refuse a file that cannot fit the memory, before anything large is read."""
     setting, limit_mb = mapper.config.volume.limit
     allowed = int(limit_mb * 1e6) + _HEADER_BYTES
     if (size := file.seek(0, os.SEEK_END)) > allowed:
         raise MapFileError(f"{path} holds {size / 1e6:.0f} MB, {setting} allows {allowed / 1e6:.0f} MB: raise it")
-    return metadata

@@ -165,7 +165,6 @@ class SemanticMapper:
         self.fusion = fusion or UniformFusion()
         self.device = map_device(config)
         self._disk, self._view_depth = disk, view_depth
-        self._weight = 1.0 if view_depth is None else config.predicted_depth.weight
         volume, classes = config.volume, len(segmenter.labels)
         attributes = {
             "tsdf": (torch.float32, 1.0),
@@ -247,6 +246,9 @@ class SemanticMapper:
         self.votes.max_votes = config.semantics.max_votes
         self.classes.min_weight = config.volume.min_weight
         self.tsdf = self._tsdf_volume()
+        if self._view_depth is not None:
+            self._view_depth.views = config.predicted_depth.views
+            self._view_depth.min_confidence = config.predicted_depth.min_confidence
 
     @torch.inference_mode()
     def replace(self, contents: MapContents) -> None:
@@ -374,7 +376,8 @@ class SemanticMapper:
             slots = self.tsdf.allocate(view)
         if len(slots):
             with self._timer("tsdf_integrate"):
-                observation = self.tsdf.integrate(view, slots, self._weight)
+                weight = 1.0 if self._view_depth is None else self.config.predicted_depth.weight
+                observation = self.tsdf.integrate(view, slots, weight)
         with self._timer("tsdf_clear"):
             touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
         if len(touched) == 0:

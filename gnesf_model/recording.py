@@ -17,7 +17,7 @@ import torch
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from gnesf_model.config import Config, OccupancyConfig
+from gnesf_model.config import Config
 from gnesf_model.data.topic_writer import LATCHED, OPTICAL, RELIABLE, TopicWriter
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
@@ -148,9 +148,13 @@ class ResultBag:
         """Take note of rows (N,) of blocks that a frame changed which is not written."""
         self._occupancy.changes.add(blocks)
 
-    def adjust(self, occupancy: OccupancyConfig) -> None:
-        """Go on with other heights and sizes of the grid, as `OccupancyMapper.adjust`."""
-        self._occupancy.adjust(occupancy)
+    def adjust(self, config: Config) -> None:
+        """Go on with another period, and other heights and sizes of the grid, as `OccupancyMapper.adjust`."""
+        period_ns = round(config.node.record_period_s * 1e9)
+        if self._due_ns is not None:
+            self._due_ns += period_ns - self._period_ns
+        self._period_ns = period_ns
+        self._occupancy.adjust(config.occupancy)
 
     def close(self) -> None:
         """Write the map as it is in the end, and finish the file; what cannot be written is an error in the log."""

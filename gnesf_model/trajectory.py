@@ -55,9 +55,7 @@ class PoseBuffer:
         self, max_gap_s: float, max_age_s: float = 10.0, name: str = "pose", max_jump_m: float = math.inf
     ) -> None:
         self.name = name
-        self._max_jump_m = max_jump_m
-        self._max_gap_ns = round(max_gap_s * 1e9)
-        self._max_age_ns = round(max_age_s * 1e9)
+        self.adjust(max_gap_s, max_age_s, max_jump_m)
         self._stamps: list[int] = []
         self._poses: list[np.ndarray] = []
 
@@ -68,6 +66,12 @@ class PoseBuffer:
     def newest_ns(self) -> int | None:
         """The newest stamp; None while there is none."""
         return self._stamps[-1] if self._stamps else None
+
+    def adjust(self, max_gap_s: float, max_age_s: float, max_jump_m: float) -> None:
+        """Go on with other limits; the poses stay."""
+        self._max_jump_m = max_jump_m
+        self._max_gap_ns = round(max_gap_s * 1e9)
+        self._max_age_ns = round(max_age_s * 1e9)
 
     def reset(self) -> None:
         """Forget every pose, as after a backward jump of the clock."""

@@ -34,15 +34,19 @@ class TransformTree:
     """
 
     def __init__(self, max_gap_s: float, max_age_s: float = 10.0, max_jump_m: float = math.inf) -> None:
-        self._max_gap_s = max_gap_s
-        self._max_jump_m = max_jump_m
-        self._max_age_s = max_age_s
         self._parents: dict[str, str] = {}
         self._edges: dict[str, np.ndarray | PoseBuffer] = {}
         """By child: parent_T_child of a static edge, or its history."""
+        self.adjust(max_gap_s, max_age_s, max_jump_m)
         self._restarted: set[str] = set()
         """Children of moving edges whose stamps stepped back since the last reset."""
         self._sweep_above = _MANY_EDGES
+
+    def adjust(self, max_gap_s: float, max_age_s: float, max_jump_m: float) -> None:
+        """Go on with other limits; the transforms stay."""
+        self._max_gap_s, self._max_age_s, self._max_jump_m = max_gap_s, max_age_s, max_jump_m
+        for child in self._moving():
+            self._edges[child].adjust(max_gap_s, max_age_s, max_jump_m)
 
     def reset(self, now_ns: int | None = None) -> None:
         """Forget the moving edges; static ones are true at every time.

@@ -230,6 +230,8 @@ class GnesfNode:
         self.config = config
         if self._configured is None:
             return
+        if self._active is not None:
+            self._active.inputs.adjust(config)
         mapping, logger = self._configured.mapping, self.node.get_logger()
 
         def adjust() -> None:

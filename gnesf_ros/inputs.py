@@ -82,6 +82,11 @@ class FrameInput:
         if config.input.pose_source != "auto":
             self._log_pose_source(config.input.pose_source)
 
+    def adjust(self, config: Config) -> None:
+        """Go on with other tolerances, waiting times and limits, from the next frame on."""
+        self._config = config
+        self.assembler.adjust(config.input)
+
     def poll(self) -> None:
         """Pass on what is complete by now, and give up on what waited too long."""
         self._guarded("the frame", self._poll)

@@ -1,9 +1,18 @@
 """What the launch files take: every argument once, with its default, its description and what it sets.
 
-Plain data, which needs no ROS: launch files are read where they lie, and cannot import one another.
+Nothing here needs ROS to be imported: launch files are read where they lie, and cannot import one another.
 """
 
 from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launch import LaunchContext
 
 ROBOT = "{robot}"
 """In robots.launch.py it stands for each robot's name in the value of any argument."""
@@ -127,6 +136,69 @@ REMAPPINGS = {
     "/tf_static": "tf_static_topic",
 }
 """The node's inputs, and the arguments that name their topics."""
+
+LAUNCH_OWN = ("launch-prefix", "launch-prefix-filter", "emulate_tty", "sigterm_timeout", "sigkill_timeout")
+"""Arguments that launch itself reads, for every process that it starts."""
+
+
+def check_given(context: LaunchContext, known: Iterable[str]) -> None:
+    """Refuse what `ros2 launch` was given and nobody would read; to be called before anything is started.
+
+    Args:
+        context: of the launch file that asks.
+        known: names of its arguments.
+
+    Raises:
+        ValueError: an argument that does not exist; says which one may be meant.
+    """
+    path = context.get_locals_as_dict().get("current_launch_file_path")
+    if path is not None:  # or a program runs the description, and there is no command line
+        refuse_unknown(given_to(Path(path), context), known, Path(path).name)
+
+
+def given_to(file: Path, context: LaunchContext) -> dict[str, str]:
+    """Arguments of the command line, where that has named this launch file; empty where another one includes it.
+
+    All names are in the configurations of the context, but those are also what an including file has declared, set, or
+    takes from its own command line. What the command line names is what the first description includes: `ros2 launch`
+    makes one of just that, and the event that brought it is at hand until everything in it has begun.
+
+    Args:
+        file: absolute path of the launch file.
+        context: its context.
+    """
+    first = getattr(context.get_locals_as_dict().get("event"), "launch_description", None)
+    passed: set[str] = set()
+    for entity in getattr(first, "entities", ()):
+        source = getattr(entity, "launch_description_source", None)
+        if source is not None and os.path.abspath(source.location) == str(file):
+            passed |= {name for name, _ in entity.launch_arguments if isinstance(name, str)}
+    words = (word.partition(":=") for word in context.argv)
+    return {name: value for name, _, value in words if name in passed}
+
+
+def refuse_unknown(given: Mapping[str, str], known: Iterable[str], file: str) -> None:
+    """Raise ValueError for arguments that a launch file does not have, with the nearest ones that it has.
+
+    launch takes every name, and leaves it to whoever may read it.
+
+    Args:
+        given: name -> value.
+        known: names of the arguments that there are.
+        file: the launch file's name.
+    """
+    known = list(known)
+    wrong = []
+    for name, value in given.items():
+        if name in known or name in LAUNCH_OWN:
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        wrong.append(f"{name}:={value}" + (f" (nearest: {nearest[0]})" if nearest else ""))
+    if wrong:
+        raise ValueError(
+            f"there is no launch argument for {', '.join(wrong)}: `ros2 launch gnesf_ros {file} --show-args` lists "
+            "all; parameters of the node that have none go into params_file"
+        )
 
 
 def switch(name: str, text: str) -> bool:

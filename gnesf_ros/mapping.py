@@ -203,7 +203,7 @@ class Mapping:
         self._mapper.adjust(config)
         self._outputs.adjust(config)
         if self._record is not None:
-            self._record.adjust(config.occupancy)
+            self._record.adjust(config)
         self._publishers.image_period_s = config.node.image_period_s
         self._cloud_due_s += config.node.cloud_period_s - self._cloud_period_s
         self._cloud_period_s = config.node.cloud_period_s

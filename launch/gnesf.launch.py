@@ -8,7 +8,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from gnesf_ros import middleware
-from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, SWITCHES, switch
+from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, SWITCHES, check_given, switch
 
 SHARE = FindPackageShare("gnesf_ros")
 
@@ -32,6 +32,7 @@ def rviz_remappings(value: dict[str, str]) -> list[tuple[str, str]]:
 
 def start(context: LaunchContext) -> list[Node]:
     """The node and, when asked for, RViz, with the arguments of this launch."""
+    check_given(context, NODE)
     value = {name: LaunchConfiguration(name).perform(context) for name in NODE}
     overrides = {parameter: value[name] for name, parameter in PARAMETERS.items() if value[name]}
     overrides |= {PARAMETERS[name]: switch(name, value[name]) for name in SWITCHES if value[name]}

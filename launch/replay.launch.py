@@ -20,14 +20,15 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 from gnesf_ros import middleware
-from gnesf_ros.launch_arguments import PLAYER, REPLAY, switch
+from gnesf_ros.launch_arguments import NODE, PLAYER, REPLAY, check_given, switch
 
 _ENDING_S = "60"
 """As long as the node has."""
 
 
 def check(context: LaunchContext) -> list:
-    """Refuse wrong switches before there is any process: a launch that fails later leaves its processes running."""
+    """Refuse wrong arguments before there is any process: a launch that fails later leaves its processes running."""
+    check_given(context, NODE | REPLAY | PLAYER)
     for name in ("loop", "exit_at_end"):
         switch(name, LaunchConfiguration(name).perform(context))
     return []

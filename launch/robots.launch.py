@@ -6,11 +6,12 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
-from gnesf_ros.launch_arguments import ROBOT, ROBOTS
+from gnesf_ros.launch_arguments import ROBOT, ROBOTS, check_given
 
 
 def start(context: LaunchContext) -> list[GroupAction]:
     """One gnesf.launch.py for each robot, each in its namespace and with arguments of its own."""
+    check_given(context, ["robots", *ROBOTS])
     robots = [name.strip(" /") for name in LaunchConfiguration("robots").perform(context).split(",")]
     if not all(robots) or len(set(robots)) < len(robots):
         raise ValueError(f"robots is {','.join(robots)!r}, expected different names, e.g. robot1,robot2")

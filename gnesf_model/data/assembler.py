@@ -87,6 +87,16 @@ class FrameAssembler:
         """Colour images that are neither a frame nor dropped yet."""
         return len(self._waiting)
 
+    def adjust(self, config: InputConfig) -> None:
+        """Go on with other tolerances, waiting times and limits (those in `ADJUSTABLE`), for what waits as well.
+
+        What was forgotten by the limits before does not come back.
+        """
+        self._wait_ns = round(config.pose_wait_s * 1e9)
+        self._chain.adjust(config)
+        self._jumps.adjust(config.pose_jump_m)
+        self._depths.adjust(config)
+
     def use_pose_source(self, name: str) -> None:
         """Settle pose_source auto: take poses from one of `POSE_SOURCES`.
 

@@ -80,6 +80,11 @@ class CameraRig:
                 messages[reason] = f"{name}: {text}" if len(self.cameras) > 1 else text
         return messages
 
+    def adjust(self, config: InputConfig) -> None:
+        """As `FrameAssembler.adjust`, for all cameras."""
+        for camera in self.cameras.values():
+            camera.adjust(config)
+
     def use_pose_source(self, name: str) -> None:
         """As `FrameAssembler.use_pose_source`, for all cameras."""
         for camera in self.cameras.values():

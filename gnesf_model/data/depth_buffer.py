@@ -23,12 +23,12 @@ class DepthImage(NamedTuple):
 class DepthBuffer:
     """Depth images in order of time, found by the nearest stamp.
 
-    Args:
+    Attributes:
         tolerance_ns: largest distance between the stamps of a colour image and its depth.
     """
 
     def __init__(self, tolerance_ns: int) -> None:
-        self._tolerance_ns = tolerance_ns
+        self.tolerance_ns = tolerance_ns
         self._stamps: list[int] = []
         self._images: list[DepthImage] = []
 
@@ -44,7 +44,7 @@ class DepthBuffer:
 
     def forget_before(self, stamp_ns: int) -> None:
         """Forget what no image from `stamp_ns` on can be paired with."""
-        expired = bisect.bisect_left(self._stamps, stamp_ns - self._tolerance_ns)
+        expired = bisect.bisect_left(self._stamps, stamp_ns - self.tolerance_ns)
         del self._stamps[:expired], self._images[:expired]
 
     def add(self, image: DepthImage) -> None:
@@ -80,10 +80,10 @@ class DepthBuffer:
                 "no_depth", "no depth image came: check its topic, or take geometry: rgb, which needs none"
             )
         distance_ns = abs(self._stamps[nearest] - stamp_ns)
-        if distance_ns > self._tolerance_ns:
+        if distance_ns > self.tolerance_ns:
             raise FrameDropped(
                 "no_depth",
                 f"the nearest depth image is {distance_ns * 1e-9:.4f} s away, at most "
-                f"{self._tolerance_ns * 1e-9:g} s expected: synchronise the streams or raise input.sync_tolerance_s",
+                f"{self.tolerance_ns * 1e-9:g} s expected: synchronise the streams or raise input.sync_tolerance_s",
             )
         return self._images[nearest]

@@ -46,6 +46,11 @@ class DepthInput:
         self._patience_ns = round(config.pose_wait_s * 1e9)
         self._newest_ns: int | None = None
 
+    def adjust(self, config: InputConfig) -> None:
+        """Go on with another tolerance and waiting time."""
+        self._buffer.tolerance_ns = round(config.sync_tolerance_s * 1e9)
+        self._patience_ns = round(config.pose_wait_s * 1e9)
+
     @property
     def nbytes(self) -> int:
         """Memory of the images that wait."""

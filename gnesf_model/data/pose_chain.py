@@ -38,11 +38,9 @@ class PoseChain:
     """
 
     def __init__(self, config: InputConfig) -> None:
-        max_age_s = 5.0 + 2.0 * (config.pose_wait_s + config.max_pose_gap_s)
         self.source: str | None = None
-        max_jump_m = config.pose_jump_m or math.inf
-        self.tree = TransformTree(config.max_pose_gap_s, max_age_s, max_jump_m)
-        self._poses = PoseBuffer(config.max_pose_gap_s, max_age_s, max_jump_m=max_jump_m)
+        limits = _limits(config)
+        self.tree, self._poses = TransformTree(**limits), PoseBuffer(**limits)
         self._frames: tuple[str, str | None] | None = None
         """Frame and child frame of the poses in the buffer."""
         self._global = clean_frame_id(config.global_frame)
@@ -56,6 +54,12 @@ class PoseChain:
                 raise ValueError(f"input.body_T_camera is {values}: {error}") from error
         if config.pose_source != "auto":
             self.use(config.pose_source)
+
+    def adjust(self, config: InputConfig) -> None:
+        """Go on with other gaps, waiting times and jumps; of the rest `config` says what it did before."""
+        limits = _limits(config)
+        self.tree.adjust(**limits)
+        self._poses.adjust(**limits)
 
     def use(self, source: str) -> None:
         """Take poses from one of `POSE_SOURCES` from now on.
@@ -167,3 +171,12 @@ class PoseChain:
                 "publish it on /tf_static or set input.body_T_camera",
                 error.why,
             ) from error
+
+
+def _limits(config: InputConfig) -> dict[str, float]:
+    """What bounds poses and transforms: both are as long remembered as an image may wait for them."""
+    return {
+        "max_gap_s": config.max_pose_gap_s,
+        "max_age_s": 5.0 + 2.0 * (config.pose_wait_s + config.max_pose_gap_s),
+        "max_jump_m": config.pose_jump_m or math.inf,
+    }

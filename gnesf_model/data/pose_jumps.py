@@ -23,8 +23,12 @@ class PoseJumps:
     def __init__(self, max_jump_m: float) -> None:
         self.count = 0
         self.last_m = 0.0
-        self._max_jump_m = max_jump_m or math.inf
         self._last: tuple[int, np.ndarray] | None = None
+        self.adjust(max_jump_m)
+
+    def adjust(self, max_jump_m: float) -> None:
+        """Go on with another limit, from the next frame on; what was counted stays."""
+        self._max_jump_m = max_jump_m or math.inf
 
     def jumped(self, stamp_ns: int, world_T_cam: np.ndarray) -> bool:
         """Whether this frame's pose (4, 4) is a jump from the frame before."""

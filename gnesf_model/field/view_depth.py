@@ -38,9 +38,11 @@ class ViewDepth:
         network: trained.
         side_px: longer side that images are brought to; the network was trained at 256.
         window: keyframes that are remembered.
+        device: where everything lives.
+
+    Attributes:
         views: of these, at most so many are compared with a new one.
         min_confidence: cells that are less sure have no depth.
-        device: where everything lives.
     """
 
     def __init__(

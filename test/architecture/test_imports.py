@@ -43,7 +43,7 @@ ALLOWED = {
     "surface_classes": "field volume",
     "mapper": "config device field frame fusion geometry keyframes labels pose_jumps sampling segment surface_classes "
     "timing volume",
-    "map_check": "gnesf_model frame mapper",
+    "map_check": "gnesf_model frame labels mapper",
     "map_file": "device map_check mapper volume",
     "up": "",
     "occupancy": "config labels mapper up volume",
@@ -56,8 +56,8 @@ ALLOWED = {
     "report": "config evaluation frame geometry labels mapper up visualization",
     "recording": "config data frame labels mapper occupancy segment visualization",
     "training": "data device field frame geometry labels resources segment",
-    "commands": "gnesf_model build config data device evaluation export field frame geometry labels map_file mapper "
-    "recording report segment training visualization",
+    "commands": "gnesf_model build config data device evaluation export field frame geometry labels map_check map_file "
+    "mapper recording report segment training visualization",
     "cli": "",
 }
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")

@@ -1,5 +1,6 @@
 """The command `gnesf`: recordings in, files and scores out, and one clear line where something is wrong."""
 
+import argparse
 import json
 import logging
 import os
@@ -17,9 +18,11 @@ import yaml
 from small_network import small_network
 
 from gnesf_model.cli import main
+from gnesf_model.commands.recording import OpenRecording, add_recording_arguments
 from gnesf_model.data.bag_writer import write_bag
 from gnesf_model.data.folder_writer import write_folder
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.map_file import save_map
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES, WIDTH, HEIGHT = 10, 96, 72
@@ -337,6 +340,83 @@ def test_a_process_that_is_refused_says_so_in_one_line(tmp_path):
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("ERROR: ") and "an empty folder" in line
+
+
+@pytest.fixture(scope="module")
+def saved(recording, tmp_path_factory):
+    """The recording's map as a file."""
+    parser = argparse.ArgumentParser()
+    add_recording_arguments(parser)
+    opened = OpenRecording(
+        parser.parse_args([str(recording), "--out", str(tmp_path_factory.mktemp("opened")), *SETTINGS])
+    )
+    opened.map()
+    path = tmp_path_factory.mktemp("saved") / "room.map"
+    save_map(path, opened.mapper)
+    return path
+
+
+def test_a_saved_map_is_exported_as_map_writes_it(saved, mapped, tmp_path, caplog):
+    cloud, mesh = tmp_path / "cloud.ply", tmp_path / "mesh.ply"
+    with caplog.at_level(logging.INFO):
+        settings = ["--config", str(mapped / "config.yaml")]
+        assert main(["export", "ply", str(saved), "--out", str(cloud), "--mesh", str(mesh), *settings]) == 0
+    assert cloud.read_bytes() == (mapped / "cloud.ply").read_bytes()
+    assert mesh.read_bytes() == (mapped / "mesh.ply").read_bytes()
+    points = len(trimesh.load(cloud, process=False).vertices)
+    assert f"wrote {cloud}: {points} points in the frame odom" in caplog.text
+    # Voxels and classes are the file's, whatever the settings say; what is surface is for the settings to say.
+    odd = ["--set", "volume.voxel_size_m=0.1", "--set", "semantics.labels=nyu40", "--set", "geometry=rgb"]
+    assert main(["export", "ply", str(saved), "--out", str(cloud), *SETTINGS, *odd]) == 0
+    assert cloud.read_bytes() == (mapped / "cloud.ply").read_bytes()
+    assert main(["export", "ply", str(saved), "--out", str(cloud), *SETTINGS, "--set", "volume.min_weight=3"]) == 0
+    assert 0 < len(trimesh.load(cloud, process=False).vertices) < points
+
+
+def test_maps_that_cannot_be_exported(saved, tmp_path, caplog):
+    def export_refused(path, out=tmp_path / "cloud.ply", *more):
+        return refused(caplog, ["export", "ply", path, "--out", out, *SETTINGS, *more])
+
+    whole = saved.read_bytes()
+    cut = tmp_path / "cut.map"
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert f"{cut} is damaged or was not written to its end" in export_refused(cut)
+    cut.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    assert "does not give the checksum that it names" in export_refused(cut)
+    cut.write_text("ply\nformat ascii 1.0\n")
+    assert f"{cut} is not a map of gnesf_ros" in export_refused(cut)
+    assert "nowhere.map cannot be read: No such file" in export_refused(tmp_path / "nowhere.map")
+    assert "none of its" in export_refused(saved, tmp_path / "cloud.ply", "--set", "volume.min_weight=900")
+    assert "there is no folder" in export_refused(saved, tmp_path / "no" / "cloud.ply")
+    assert "expected a name that ends in .ply" in export_refused(saved, saved)
+    assert "expected two files" in export_refused(saved, tmp_path / "a.ply", "--mesh", tmp_path / "a.ply")
+    assert list(tmp_path.iterdir()) == [cut] and saved.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"voxel_size_m": 0.0}, "voxel_size_m is 0.0, expected 0.005 to 1.0"),
+        ({"voxel_size_m": float("nan")}, "voxel_size_m is NaN"),
+        ({"truncation_m": 1e9}, "truncation_vox is"),
+        ({"classes": []}, "has 0 classes"),
+        ({"classes": [{"name": "wall", "color": [1, 2], "kind": "structure"}]}, "expected three integers in 0..255"),
+        ({"classes": [{"name": "wall"}]}, "'color'"),
+    ],
+    ids=str,
+)
+def test_a_map_that_describes_no_map_is_not_exported(saved, tmp_path, caplog, change, words):
+    """A header is read before the checksum can be: nothing in it is believed."""
+    lying = tmp_path / "lying.map"
+    data = saved.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    described = json.loads(header["__metadata__"]["map"]) | change
+    header["__metadata__"]["map"] = json.dumps(described)
+    text = json.dumps(header).encode()
+    lying.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    said = refused(caplog, ["export", "ply", lying, "--out", tmp_path / "cloud.ply", *SETTINGS])
+    assert f"{lying} cannot be used" in said and words in said
 
 
 def test_help_and_unknown_commands(capsys):

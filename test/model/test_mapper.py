@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnesf_model.config import Config, KeyframeConfig, SemanticsConfig, VolumeConfig
+from gnesf_model.config import Config, InputConfig, KeyframeConfig, SemanticsConfig, VolumeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.confusion import Confusion
 from gnesf_model.evaluation.labelled_points import nearest_labels
@@ -497,11 +497,43 @@ def test_settings_that_may_change_take_effect_with_the_next_frame(frames):
     assert mapper.grid.count == blocks
 
 
-def test_settings_that_shape_the_map_cannot_change(frames):
+def test_another_answer_to_pose_jumps_takes_effect_with_the_next_one(frames):
     mapper = SemanticMapper(CONFIG, Oracle(frames))
-    other = replace(CONFIG, volume=replace(CONFIG.volume, voxel_size_m=0.1))
-    with pytest.raises(ValueError, match=r"volume\.voxel_size_m cannot change while there is a map"):
-        mapper.adjust(other)
+    jumped = [replace(frame, pose_jumps=n) for n, frame in enumerate(frames[:4])]
+    for frame in jumped[:2]:
+        mapper.integrate(frame)
+    assert mapper.frames == 2 and mapper.jumps.count == 1, "warn goes on"
+    mapper.adjust(replace(CONFIG, input=InputConfig(on_pose_jump="reset")))
+    mapper.integrate(jumped[2])
+    assert mapper.frames == 1
+    mapper.adjust(replace(CONFIG, input=InputConfig(on_pose_jump="pause")))
+    with pytest.raises(FrameDropped, match="call ~/resume"):
+        mapper.integrate(jumped[3])
+
+
+def test_another_rate_of_turning_takes_effect_with_the_next_frame(frames):
+    turning = [replace(frame, angular_rate_deg_s=30.0) for frame in frames]
+    mapper = SemanticMapper(replace(CONFIG, keyframes=KeyframeConfig(min_translation_m=0.0)), Oracle(frames))
+    assert mapper.integrate(turning[0]).keyframe is not None
+    mapper.adjust(replace(CONFIG, keyframes=KeyframeConfig(min_translation_m=0.0, max_angular_rate_deg_s=20.0)))
+    assert mapper.integrate(turning[1]).keyframe is None
+    assert mapper.frames == 2 and mapper.keyframes.too_fast == 1, "its depth is mapped"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("volume.voxel_size_m", 0.1),
+        ("volume.max_map_memory_mb", 100.0),
+        ("keyframes.window", 5),
+        ("predicted_depth.side_px", 256),
+        ("semantics.field_side_px", 80),
+    ],
+)
+def test_settings_that_shape_the_map_cannot_change(frames, name, value):
+    mapper = SemanticMapper(CONFIG, Oracle(frames))
+    with pytest.raises(ValueError, match=f"{name} cannot change while there is a map"):
+        mapper.adjust(Config.from_flat({**CONFIG.to_flat(), name: value}))
     assert mapper.config == CONFIG
 
 

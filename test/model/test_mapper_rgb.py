@@ -146,6 +146,31 @@ def test_views_are_forgotten_with_the_map(frames):
     assert other.grid.count > mapper.grid.count > 0
 
 
+def test_how_much_a_prediction_counts_may_change_while_there_is_a_map(frames):
+    mapper = SemanticMapper(RGB, oracle(frames), view_depth=ExactDepth(frames))
+    rest = iter(frames)
+    while not vote(mapper, without_depth(next(rest))):
+        pass
+    assert len(mapper.surface().points) == 0, "one prediction counts as one frame of the two that are asked for"
+    mapper.adjust(replace(RGB, predicted_depth=replace(RGB.predicted_depth, weight=2.0)))
+    while not vote(mapper, without_depth(next(rest))):
+        pass
+    assert len(mapper.surface().points) > 500
+
+
+def test_how_sure_a_prediction_must_be_may_change_while_there_is_a_map(frames):
+    lenient = replace(RGB, predicted_depth=replace(RGB.predicted_depth, min_confidence=0.0))
+    sensor = ViewDepth(DepthNetwork(), side_px=64, min_confidence=0.0)
+    mapper = SemanticMapper(lenient, oracle(frames), view_depth=sensor)
+    rest = iter(frames)
+    while not vote(mapper, without_depth(next(rest))):
+        pass
+    mapper.adjust(replace(RGB, predicted_depth=replace(RGB.predicted_depth, min_confidence=1.0)))
+    with pytest.raises(FrameDropped, match="0 pixels are predicted"):  # nothing is as sure as that
+        for frame in rest:
+            assert mapper.integrate(without_depth(frame)).keyframe is None
+
+
 def test_geometry_and_network_go_together(frames):
     with pytest.raises(ValueError, match="geometry is 'rgb', which this mapper was not made for"):
         SemanticMapper(RGB, oracle(frames))

@@ -188,10 +188,29 @@ def test_the_grid_follows_the_settings(tmp_path, recorded):
     config = Config(device="cpu")
     with ResultBag(tmp_path / "bag", mapper, config) as bag:
         for frame, height in ((frames[0], 2.0), (frames[-1], 0.3)):
-            bag.adjust(replace(config.occupancy, max_height_m=height))
+            bag.adjust(replace(config, occupancy=replace(config.occupancy, max_height_m=height)))
             bag.frame(frame, mapper.segmenter(frame.rgb, frame.stamp_ns), torch.zeros(0, dtype=torch.int64))
     grids = read(tmp_path / "bag")["/gnesf/occupancy_grid"]
     assert (grids[-1].data == 100).sum() < (grids[0].data == 100).sum()
+
+
+@pytest.mark.parametrize(
+    ("before_s", "then_s", "maps"), [(3600.0, 1.0, 4), (1.0, 3600.0, 3)], ids=["shorter", "longer"]
+)
+def test_another_period_counts_from_the_latest_map(tmp_path, recorded, before_s, then_s, maps):
+    _, frames, mapper = recorded
+
+    def every(period_s: float) -> Config:
+        return Config.from_flat({"device": "cpu", "node.record_period_s": period_s})
+
+    with ResultBag(tmp_path / "bag", mapper, every(before_s)) as bag:
+        for second in (0.0, 1.5, 2.0, 3.5):
+            if second == 2.0:
+                bag.adjust(every(then_s))
+            frame = replace(frames[0], stamp_ns=frames[0].stamp_ns + round(second * 1e9))
+            bag.frame(frame, mapper.segmenter(frame.rgb, frames[0].stamp_ns), torch.zeros(0, dtype=torch.int64))
+    clouds = read(tmp_path / "bag")["/gnesf/semantic_cloud"]
+    assert len(clouds) == maps, "the first, what was due, and the final one"
 
 
 def test_the_command_records(tmp_path):

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from gnesf_model.config import Config
 from gnesf_model.data.bag_file import BagFile, jazzy_types
 from gnesf_model.data.messages import decode_depth, decode_image
 from gnesf_ros import qos
-from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, REPLAY, ROBOT, ROBOTS
+from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, REPLAY, ROBOT, ROBOTS, refuse_unknown
 
 with_launch = pytest.mark.skipif(
     importlib.util.find_spec("launch_ros") is None or shutil.which("ros2") is None,
@@ -175,6 +176,90 @@ def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (
+            ["gnesf.launch.py", "segmentor:=x", "qeue:=all"],
+            "segmentor:=x (nearest: segmenter), qeue:=all (nearest: queue)",
+        ),
+        (["replay.launch.py", "bag:=/nowhere", "rat:=0"], "rat:=0 (nearest: rate)"),
+        (["robots.launch.py", "robots:=robot1", "namespace:=robot1"], "namespace:=robot1"),
+        ([str(ROOT / "launch" / "gnesf.launch.py"), "segmentor:=x"], "segmentor:=x (nearest: segmenter)"),
+    ],
+    ids=["live", "replay", "robots", "by its path"],
+)
+def test_arguments_that_do_not_exist_are_refused_before_anything_starts(arguments: list[str], words: str) -> None:
+    said, status = failed(arguments)
+    assert status != 0 and f"there is no launch argument for {words}" in said
+    assert f"`ros2 launch gnesf_ros {Path(arguments[0]).name} --show-args` lists all" in said
+    assert "process started" not in said
+
+
+OUTER = """
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, SetLaunchConfiguration
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
+
+def generate_launch_description():
+    file = PathJoinSubstitution([FindPackageShare("gnesf_ros"), "launch", "FILE"])
+    ours = IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=ARGUMENTS)
+    return LaunchDescription([SetLaunchConfiguration("colour", "red"), ours, DeclareLaunchArgument("speed")])
+"""
+
+
+@with_launch
+@pytest.mark.parametrize(
+    ("file", "given", "words"),
+    [
+        ("gnesf.launch.py", {"autostart": "maybe"}, "autostart is 'maybe'"),
+        ("replay.launch.py", {"bag": "/nowhere", "loop": "yes"}, "loop is 'yes'"),
+        ("robots.launch.py", {"robots": "a,a"}, "expected different names"),
+    ],
+)
+def test_a_launch_file_that_includes_ours_has_arguments_of_its_own(
+    tmp_path: Path, file: str, given: dict[str, str], words: str
+) -> None:
+    """It may even have the same name. What ends the launch comes after the look at the arguments."""
+    outer = tmp_path / file
+    arguments = list({**given, "height": "1"}.items())
+    outer.write_text(OUTER.replace("FILE", file).replace("ARGUMENTS", repr(arguments)))
+    said, status = failed([str(outer), "speed:=3", "segmentor:=x"])
+    assert status != 0 and words in said
+    assert "there is no launch argument" not in said
+
+
+@with_launch
+@pytest.mark.parametrize("file", FILES)
+def test_a_program_runs_the_description_as_well(file: str) -> None:
+    """Without `ros2 launch` there is no command line, and no file that is included."""
+    program = (
+        "import runpy, sys\n"
+        "from launch import LaunchDescription, LaunchService\n"
+        "from launch.actions import SetLaunchConfiguration\n"
+        "found = runpy.run_path(sys.argv[1])['generate_launch_description']()\n"
+        "wrong = {'autostart': 'maybe', 'loop': 'yes', 'bag': 'b', 'robots': 'a,a', 'speed': '3'}\n"
+        "service = LaunchService(argv=['speed:=3'])\n"
+        "set_ = [SetLaunchConfiguration(name, value) for name, value in wrong.items()]\n"
+        "service.include_launch_description(LaunchDescription([*set_, found]))\n"
+        "sys.exit(service.run())\n"
+    )
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(new_domain())}
+    command = [sys.executable, "-c", program, str(ROOT / "launch" / file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "', expected" in said and "process started" not in said, said
+
+
+@with_launch
+def test_arguments_that_launch_itself_reads_are_taken() -> None:
+    said, _ = failed(["gnesf.launch.py", "launch-prefix:=nice", "autostart:=maybe"])
+    assert "autostart is 'maybe'" in said and "there is no launch argument" not in said
+
+
+@with_launch
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["replay.launch.py", "bag:=/nowhere", "exit_at_end:=true"], "the player ended with exit code 2"),
         # Without a node the player would wait for one.
         (["replay.launch.py", "bag:=BAG", "segmenter:=/nowhere/net.onnx"], "the node ended with exit code 1"),
@@ -196,11 +281,15 @@ def test_a_launch_that_fails_says_so_and_leaves_nothing_running(
 
 
 def failed(arguments: list[str]) -> tuple[str, int]:
-    """What a launch says that ends by itself, and its exit status; no process of it may be left."""
+    """What a launch says that ends by itself, and its exit status; no process of it may be left.
+
+    Args:
+        arguments: of `ros2 launch`: a file of the package, or an absolute path, and the launch arguments.
+    """
     domain = new_domain()
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "LAUNCHED_BY": f"test {os.getpid()} {domain}"}
     done = subprocess.run(
-        ["ros2", "launch", "gnesf_ros", *arguments],
+        ["ros2", "launch", *([] if Path(arguments[0]).is_absolute() else ["gnesf_ros"]), *arguments],
         env=environment, capture_output=True, text=True, timeout=200, check=False, cwd="/",
     )  # fmt: skip
     mark, left = f"LAUNCHED_BY={environment['LAUNCHED_BY']}".encode(), []
@@ -321,6 +410,14 @@ def test_what_the_arguments_set_exists() -> None:
                 assert PARAMETERS[name] in NODE[name][1]
     assert set(PARAMETERS.values()) <= known
     assert set(NODE) - set(ROBOTS) == {"namespace", "rviz"}, "the first is the robot's name"
+
+
+def test_only_arguments_that_do_not_exist_are_refused() -> None:
+    refuse_unknown({"segmenter": "x", "rviz": "true", "launch-prefix": "gdb -ex run"}, NODE, "gnesf.launch.py")
+    with pytest.raises(ValueError, match=r"^there is no launch argument for segmentor:=x \(nearest: segmenter\): "):
+        refuse_unknown({"segmentor": "x", "rviz": "true"}, NODE, "gnesf.launch.py")
+    with pytest.raises(ValueError, match="for zzz:=1: `ros2 launch gnesf_ros robots.launch.py --show-args` lists all"):
+        refuse_unknown({"zzz": "1"}, ROBOTS, "robots.launch.py")
 
 
 def test_rviz_shows_topics_that_exist_with_matching_qos() -> None:

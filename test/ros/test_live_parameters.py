@@ -11,7 +11,7 @@ import pytest
 from nav_msgs.msg import OccupancyGrid
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
-from ros_robot import Robot
+from ros_robot import Robot, usual_messages
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker
 
@@ -44,12 +44,18 @@ class Tuned(Robot):
         self.peer.wait(future.done, "the answer")
         assert all(result.successful for result in future.result().results), future.result().results
 
-    def step(self, count: int = 1) -> int:
+    def next_messages(self, aside_m: float = 0.0) -> dict[str, Any]:
+        """Of the next frame, by role, as if the camera stood aside of where it did."""
+        messages = usual_messages(self.frames[self._next])
+        self._next += 1
+        messages["pose"].pose.position.x += aside_m
+        return messages
+
+    def step(self, count: int = 1, aside_m: float = 0.0) -> int:
         """The next frames; gives the stamp of the last."""
         for _ in range(count):
             frame = self.frames[self._next]
-            self._next += 1
-            self.send(frame)
+            self.send(frame, **self.next_messages(aside_m))
         return frame.stamp_ns
 
     def shown(self, messages: list[Any], stamp_ns: int) -> Any:
@@ -80,6 +86,19 @@ def test_keyframes(robot: Tuned) -> None:
     robot.set(keyframes__min_translation_m=10.0, keyframes__min_rotation_deg=180.0)
     robot.step(2)
     assert robot.status.keyframes == before + 2, "none does"
+
+
+def test_how_fast_the_camera_may_turn(robot: Tuned) -> None:
+    robot.set(keyframes__min_translation_m=0.0, keyframes__max_angular_rate_deg_s=0.001)
+    voted, mapped = robot.status.keyframes, robot.status.frames_processed
+    robot.step(2)
+    assert (robot.status.keyframes, robot.status.frames_processed) == (voted, mapped + 2), (
+        "depth is mapped all the same"
+    )
+    robot.shows("turned too fast to vote", "2")
+    robot.set(keyframes__max_angular_rate_deg_s=90.0)
+    robot.step()
+    assert robot.status.keyframes == voted + 1
 
 
 def test_ranges_of_the_volume(robot: Tuned) -> None:
@@ -131,3 +150,27 @@ def test_periods(robot: Tuned) -> None:
     at = robot.step(2)
     robot.shown(robot.grids, at)
     assert len(robot.clouds) == clouds
+
+
+def test_pose_jumps(room_bag: Path, tmp_path: Path) -> None:
+    robot = Tuned(room_bag, tmp_path / "log")
+    try:
+        robot.set(input__pose_jump_m=2.0, input__on_pose_jump="reset")
+        robot.step()
+        robot.step(aside_m=1.0)
+        assert robot.status.frames_processed == 2, "so far is no jump"
+        robot.set(input__on_pose_jump="warn")
+        robot.step(aside_m=5.0)
+        assert robot.status.frames_processed == 3, "it is one, and is mapped over"
+        robot.set(input__pose_jump_m=0.5, input__on_pose_jump="reset")
+        robot.step(aside_m=5.0)
+        assert robot.status.frames_processed == 4
+        for role, message in robot.next_messages(aside_m=6.0).items():
+            robot.publishers[role].publish(message)
+        robot.peer.wait(lambda: robot.status.frames_received == 1, "another map, counted from zero")
+        robot.node.wait_for_log("the map was emptied, because the camera's pose jumped (input.on_pose_jump: reset)")
+        robot.set(input__on_pose_jump="pause")
+        robot.step(aside_m=4.0)
+        assert robot.drops == {"paused": 1}
+    finally:
+        robot.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trimesh
 from geometry_msgs.msg import PoseStamped
 from gnesf_msgs.msg import MapperStatus
 from gnesf_msgs.srv import LoadMap, RenderView, SaveMap
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from ros_harness import NodeProcess, Peer, new_domain, play
+from ros_harness import ROOT, NodeProcess, Peer, new_domain, play
 from ros_recording import FRAMES, REMAPS
 from ros_robot import Robot as FedRobot
 from ros_robot import usual_messages
@@ -178,6 +181,24 @@ def test_a_loaded_map_is_published(robot: Robot, offline: SemanticMapper) -> Non
 
     robot.peer.wait(shown, "the cloud of the loaded map")
     assert robot.status(surface_voxels=offline.votes.count).frames_processed == 0
+
+
+def test_a_saved_map_is_exported_as_the_cloud_that_is_published(robot: Robot, tmp_path: Path) -> None:
+    file, cloud = str(tmp_path / "room.map"), str(tmp_path / "room.ply")
+    assert robot.ask(SaveMap, "save_map", path=file).success
+    command = [sys.executable, "-m", "gnesf_model.cli", "export", "ply", file, "--out", cloud]
+    command += ["--set", "device=cpu", "--set", "cpu_threads=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    exported = trimesh.load(cloud, process=False).metadata["_ply_raw"]["vertex"]["data"]
+
+    def shown() -> bool:
+        published = np.frombuffer(robot.clouds[-1].data if robot.clouds else b"", CLOUD_POINT)
+        return len(published) == len(exported) and all(
+            np.array_equal(exported[name], published[name]) for name in ("x", "y", "z", "label", "confidence")
+        )
+
+    robot.peer.wait(shown, "the cloud with the exported points")
 
 
 def test_reset_empties_the_map_and_the_counters(robot: Robot, room_bag: Path) -> None:

@@ -58,9 +58,21 @@ def tuner(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("node.cloud_period_s", 0.5), ("keyframes.min_rotation_deg", 30.0), ("volume.max_depth_m", 3.0)],
+    [
+        ("node.cloud_period_s", 0.5),
+        ("node.record_period_s", 1.0),
+        ("keyframes.min_rotation_deg", 30.0),
+        ("keyframes.max_angular_rate_deg_s", 45.0),
+        ("volume.max_depth_m", 3.0),
+        ("predicted_depth.min_confidence", 0.7),
+        ("input.on_pose_jump", "reset"),
+        ("input.pose_jump_m", 0.2),
+        ("input.pose_wait_s", 1.0),
+        ("input.max_pose_gap_s", 0.2),
+        ("input.sync_tolerance_s", 0.01),
+    ],
 )
-def test_what_can_change_at_once_does(tuner: Tuner, name: str, value: float) -> None:
+def test_what_can_change_at_once_does(tuner: Tuner, name: str, value: Any) -> None:
     assert tuner.set(name, value) == ""
     assert tuner.get(name) == value
 
@@ -80,7 +92,10 @@ def test_what_can_change_at_once_does(tuner: Tuner, name: str, value: float) -> 
         ("node.queue", "oldest", ["queue is 'oldest'", "newest"]),
         ("node.queue", "all", ["while the node is active", "read when the node is configured"]),
         ("volume.voxel_size_m", 0.1, ["while the node is active", "read when the node is configured"]),
-        ("input.pose_wait_s", 1.0, ["while the node is active", "read when the node is activated"]),
+        ("volume.max_map_memory_mb", 100.0, ["while the node is active", "read when the node is configured"]),
+        ("keyframes.window", 5, ["while the node is active", "read when the node is configured"]),
+        ("input.depth_unit_m", 0.0002, ["while the node is active", "read when the node is activated"]),
+        ("input.on_pose_jump", "restart", ["on_pose_jump is 'restart'", "warn, pause, reset"]),
         ("input.color_topic", "/camera", ["while the node is active"]),
         ("input.body_T_camera", [1.0, 2.0], ["body_T_camera has 2 numbers, expected 0 or 7"]),
         ("node.autostart", False, ["read-only"]),
@@ -97,7 +112,7 @@ def test_what_cannot_change_is_refused_with_the_reason(tuner: Tuner, name: str, 
 
 def test_what_is_read_later_can_change_before_that(tuner: Tuner) -> None:  # the last: the node is configured anew
     tuner.transition(Transition.TRANSITION_DEACTIVATE)
-    assert tuner.set("input.pose_wait_s", 1.5) == ""
+    assert tuner.set("input.depth_unit_m", 0.0002) == ""
     assert "while the node is inactive" in tuner.set("volume.voxel_size_m", 0.1)
     assert "remap its input" in tuner.set("input.color_topic", "/camera")
     assert "geometry: depth needs the depth image" in tuner.set("node.use_depth", False)
@@ -107,7 +122,7 @@ def test_what_is_read_later_can_change_before_that(tuner: Tuner) -> None:  # the
     tuner.transition(Transition.TRANSITION_CONFIGURE)
     tuner.node.wait_for_log("voxels of 10 cm")
     tuner.transition(Transition.TRANSITION_ACTIVATE)
-    assert tuner.get("input.pose_wait_s") == 1.5
+    assert tuner.get("input.depth_unit_m") == 0.0002
     find = tuner.peer.node.get_subscriptions_info_by_topic
     (endpoint,) = tuner.peer.wait(lambda: find("/camera/color/image_raw"), "the subscription")
     assert endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE, "as node.queue: all has it"

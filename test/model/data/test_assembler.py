@@ -329,6 +329,61 @@ def test_a_bag_that_loops_does_not_jump():
     assert not a.notices
 
 
+# Settings that change while messages come
+
+
+def adjusted(**config) -> Event:
+    return lambda a: a.adjust(InputConfig(pose_source="pose", **config))
+
+
+def test_another_jump_limit_holds_from_the_next_image_on():
+    a = make("none", pose_jump_m=0.5)
+    steps = [e for i in range(6) for e in (moved(100 * i, 0.45 * i), color(100 * i))]  # 0.3 of it is fast, no jump
+    frames = run(a, info(), *steps[:6], adjusted(pose_jump_m=0.1), *steps[6:10], adjusted(pose_jump_m=0.0), *steps[10:])
+    assert [f.pose_jumps for f in frames] == [0, 0, 0, 1, 2, 2]
+    # What is interpolated between goes by the same limit, for poses that were there before as well.
+    run(a, adjusted(pose_jump_m=0.1), moved(600, 2.7), color(550), color(600))
+    assert a.drops == {"pose_jump": 1}
+
+
+def test_another_jump_limit_holds_for_transforms_that_are_there_already():
+    a = make("none", "odom", global_frame="map", pose_jump_m=0.5)
+    edges = [tf("map", "odom", pose(t=(0, 0.45 * i, 0)), 100 * i) for i in range(3)]
+    run(a, info(), *edges, *(posed(50 * i, "odom", OPTICAL, np.eye(4)) for i in range(5)))
+    assert stamps(run(a, color(50))) == [50]
+    a.adjust(InputConfig(pose_source="odom", global_frame="map", pose_jump_m=0.1))
+    assert not run(a, color(150)) and a.drops == {"pose_jump": 1}
+
+
+def test_another_tolerance_pairs_depth_that_is_there_already():
+    a = make(sync_tolerance_s=0.02)
+    run(a, info(), *(posed(10 * i) for i in range(30)), depth(40), color(10), depth(140), color(110), flush=False)
+    assert a.drops == {"no_depth": 2}
+    assert stamps(run(a, adjusted(sync_tolerance_s=0.04), depth(240), color(210), flush=False)) == [210]
+    assert a.drops == {"no_depth": 2}
+
+
+def test_images_that_wait_go_by_another_waiting_time():
+    a = make("none", pose_wait_s=5.0)
+    assert not run(a, info(), posed(0), color(50), color(600), flush=False)
+    assert a.waiting == 2 and not a.drops
+    assert not run(a, adjusted(pose_wait_s=0.5), flush=False)
+    assert a.waiting == 1 and a.drops == {"no_pose": 1}, "one waits longer than that already"
+
+
+def test_poses_are_kept_for_another_waiting_time():
+    a = make("none", pose_wait_s=0.5)  # poses are kept for 7 s
+    run(a, info(), adjusted(pose_wait_s=10.0), *(posed(100 * i) for i in range(101)), flush=False)
+    assert stamps(run(a, color(50))) == [50]
+
+
+def test_another_gap_is_interpolated_over():
+    a = make("none", max_pose_gap_s=0.5)
+    run(a, info(), posed(0), posed(800), color(300))
+    assert a.drops == {"no_pose": 1}
+    assert stamps(run(a, adjusted(max_pose_gap_s=1.0), color(400))) == [400]
+
+
 # Interleaving
 
 
