@@ -1,48 +1,34 @@
 """The node from end to end: a recording on real topics, from an image's arrival to the map that holds it.
 
-usage: python -m benchmark.end_to_end [--frames 200] [--network bundled] [--threads 0]
+usage: python -m benchmark.end_to_end [--frames 200] [--long-frames 540] [--network bundled] [--threads 0]
 
 The node runs in a process of its own on DDS, as `gnesf eval recording --through-node` runs it, and this process plays
-RedKitchen (a procedural room where that is missing) and listens as RViz does: to the images of the segmentation, the
-cloud, the status and the diagnostics. Twice: as fast as it was recorded with `node.queue: newest`, as on a robot, where
-what comes while the node is busy is dropped; and every frame (`all`), each played when the node is ready for it, which
-tells how many it manages. Latency is from the image on its topic to the status that counts it in; stages are medians of
-the last 60 frames, as the node's diagnostics tell them.
+the recording and the long walk (`benchmark.recordings`) and listens as RViz does: to the images of the segmentation,
+the cloud, the status and the diagnostics. Each twice: as fast as it was recorded with `node.queue: newest`, as on a
+robot, where what comes while the node is busy is dropped; and every frame (`all`), each played when the node is ready
+for it, which tells how many it manages. Latency is from the image on its topic to the status that counts it in; stages
+are medians of the last 60 frames, as the node's diagnostics tell them.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.machine import REDKITCHEN, describe, load
+from benchmark.machine import describe, load
+from benchmark.recordings import add_arguments, recordings, shown
+from gnesf_model.data.source import FrameSource
 
 RUNS = {"newest": 1.0, "all": 0.0}
 """node.queue -> rate at which the recording is played; 0: as fast as the node maps."""
 
 
-class FirstFrames:
-    """The first frames of another source."""
-
-    def __init__(self, source: Any, count: int) -> None:
-        self._source, self._count = source, min(count, len(source))
-        self.name, self.label_space, self.drops, self.last_message = source.name, None, source.drops, {}
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Any]:
-        return itertools.islice(iter(self._source), self._count)
-
-
 def measure(arguments: list[str]) -> dict[str, Any]:
-    """Play the recording through the node twice.
+    """Play each recording through the node twice.
 
     Raises:
         FileNotFoundError: there is no ROS 2 here.
@@ -50,39 +36,35 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     """
     options = _parser().parse_args(arguments)
     try:
-        from gnesf_ros.replay import as_bag, for_bag
+        import gnesf_ros.replay  # noqa: F401  rather now than after the rendering
     except ImportError as error:
         raise FileNotFoundError(f"ROS 2 is not on this machine ({error})") from error
+    results = {source.name: _through_node(source, options) for source in recordings(options)}
+    return {
+        "benchmark": "end_to_end",
+        **describe("torch", "numpy", "rclpy", "onnxruntime"),
+        "network": options.network,
+        "threads": options.threads,
+        "rows": shown(results),
+        "recordings": results,
+    }
+
+
+def _through_node(source: FrameSource, options: argparse.Namespace) -> dict[str, Any]:
+    """Both runs of one recording."""
     from gnesf_model.config import Config
+    from gnesf_ros.replay import as_bag, for_bag
 
     given = {"segmenter.model": options.network, "cpu_threads": options.threads, "device": "cpu"}
     config = Config.from_flat(given)
     runs: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        bag, _ = as_bag(FirstFrames(_recording(options.frames), options.frames), None, config, Path(folder) / "room")
+        bag, _ = as_bag(source, None, config, Path(folder) / "recording")
         for queue, rate in RUNS.items():
             out = Path(folder) / queue
             out.mkdir()
             runs[queue] = _run(bag, for_bag(config, bag.topics, None, queue), rate, out)
-    return {
-        "benchmark": "end_to_end",
-        **describe("torch", "numpy", "rclpy", "onnxruntime"),
-        "source": bag.name,
-        "network": options.network,
-        "threads": options.threads,
-        "runs": runs,
-        "rows": [row for queue, run in runs.items() for row in _rows(queue, run)],
-    }
-
-
-def _recording(frames: int) -> Any:
-    from gnesf_model.data.source import open_source
-
-    if REDKITCHEN.is_dir():
-        return open_source(REDKITCHEN)
-    from gnesf_model.data.procrooms import RoomSource
-
-    return RoomSource(1, frames=frames, stride=5, width=640, height=480, shading=False)
+    return {"runs": runs, "rows": [row for queue, run in runs.items() for row in _rows(queue, run)]}
 
 
 def _run(bag: Any, config: Any, rate: float, out: Path) -> dict[str, Any]:
@@ -144,7 +126,7 @@ def _rows(queue: str, run: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmark.end_to_end", description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=200)
+    add_arguments(parser, frames=200)
     parser.add_argument("--network", default="bundled", help="segmenter.model")
     parser.add_argument("--threads", type=int, default=0, help="of the node, cpu_threads; 0: its own choice")
     return parser

@@ -94,7 +94,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     return {
         "benchmark": "field",
         **describe("torch", "numpy"),
-        "source": source.name if hasattr(source, "name") else str(REDKITCHEN.name),
+        "source": source.name,
         "keyframes": len(times["all"]),
         "points": {"p50": median, "p95": most},
         "image_side_px": options.side,
@@ -106,6 +106,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         "rows": [
             *(
                 (
+                    source.name,
                     name,
                     f"{stages[name]['p50_ms']:.0f} ms",
                     f"p95 {stages[name]['p95_ms']:.0f} ms; processor {stages[name]['processor_p50_ms']:.0f}, "
@@ -113,10 +114,10 @@ def measure(arguments: list[str]) -> dict[str, Any]:
                 )
                 for name in ("encoder", "M(x)", "voting", "all", "neighbours")
             ),
-            ("goal for all", f"{GOAL_MS:.0f} ms", ""),
-            ("points of a keyframe", f"{median}", f"p95 {most}"),
-            ("memory of the vote", f"{fusion.memory_bytes / 1e6:.0f} MB", ""),
-            ("load", f"{before} to {load()}", f"{options.threads} threads"),
+            (source.name, "goal for all", f"{GOAL_MS:.0f} ms", ""),
+            (source.name, "points of a keyframe", f"{median}", f"p95 {most}"),
+            (source.name, "memory of the vote", f"{fusion.memory_bytes / 1e6:.0f} MB", ""),
+            (source.name, "load", f"{before} to {load()}", f"{options.threads} threads"),
         ],
     }
 

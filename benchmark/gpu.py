@@ -66,7 +66,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     if options.device == "cuda" and not torch.cuda.is_available():
         raise FileNotFoundError("no CUDA GPU is on this machine, or torch is built without CUDA")
     device, before = torch.device(options.device), load()
-    frames = _frames(options)
+    source, frames = _frames(options)
     ceilings = {"bytes_per_s": _copy(device, options.ceiling), "flops_per_s": _product(device, options.ceiling)}
     runs = {name: _run(frames, geometry, segmented, device) for name, (geometry, segmented) in _RUNS.items()}
     for run in runs.values():
@@ -81,10 +81,11 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         "ceilings": ceilings,
         "runs": runs,
         "rows": [
-            ("copying", f"{ceilings['bytes_per_s'] / 1e9:.0f} GB/s", "bytes read and written"),
-            ("product of matrices", f"{ceilings['flops_per_s'] / 1e12:.1f} TFLOP/s", "32 bits"),
+            ("", "copying", f"{ceilings['bytes_per_s'] / 1e9:.0f} GB/s", "bytes read and written"),
+            ("", "product of matrices", f"{ceilings['flops_per_s'] / 1e12:.1f} TFLOP/s", "32 bits"),
             *(
                 (
+                    source,
                     f"keyframes, {name}",
                     f"{1e3 / run['p50_ms']:.1f} a second",
                     f"p50 {run['p50_ms']:.1f} ms, p95 {run['p95_ms']:.1f} ms; {run['bytes'] / 1e6:.0f} MB "
@@ -97,7 +98,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def _frames(options: argparse.Namespace) -> list[Any]:
+def _frames(options: argparse.Namespace) -> tuple[str, list[Any]]:
     from gnesf_model.data.procrooms import RoomSource
     from gnesf_model.data.source import open_source
 
@@ -105,7 +106,7 @@ def _frames(options: argparse.Namespace) -> list[Any]:
         source: Any = open_source(REDKITCHEN)
     else:
         source = RoomSource(1, frames=options.frames, width=640, height=480, stride=6, shading=False)
-    return [frame for frame, _ in zip(source, range(options.frames))]
+    return source.name, [frame for frame, _ in zip(source, range(options.frames))]
 
 
 def _run(frames: list[Any], geometry: str, segmented: bool, device: torch.device) -> dict[str, float]:

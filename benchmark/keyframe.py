@@ -1,8 +1,8 @@
 """A keyframe of the mapper beside the pipeline that one would otherwise write, and a look at the labelled surface.
 
-usage: python -m benchmark.keyframe [--rounds 3] [--frames 200] [--warm-up 5] [--threads N]
+usage: python -m benchmark.keyframe [--rounds 3] [--frames 200] [--long-frames 540] [--warm-up 5] [--threads N]
 
-Both get the same keyframes of RedKitchen (640x480; a procedural room where that is missing) with the same outputs of
+Both get the same keyframes of the recording, and of the long walk (`benchmark.recordings`), with the same outputs of
 the bundled segmenter, which runs once for each and is timed as a stage of its own. Ours is `SemanticMapper.integrate`
 with its defaults, learned votes and all; `ours, averaged` counts every view the same and lets no neighbours vote, which
 is what the peer does: `benchmark.peer`, Open3D's grid of voxels with probabilities averaged in it. Processes of their
@@ -20,13 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.machine import REDKITCHEN, ROOT, describe, load
+from benchmark.machine import ROOT, describe, load
+from benchmark.recordings import add_arguments, recordings, shown
+from gnesf_model.data.source import FrameSource
 from gnesf_model.machine import cores, peak_memory_mb
 
 SIDES = {
@@ -40,15 +42,28 @@ FIGURES = ("keyframe_ms", "keyframe_p95_ms", "processor_ms", "look_ms", "look_pr
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
-    """Run all rounds.
+    """Run all rounds on each recording.
 
     Raises:
         RuntimeError: a process failed; Open3D is not installed.
     """
     options = _parser().parse_args(arguments)
+    results = {source.name: _beside_averaging(source, options) for source in recordings(options)}
+    return {
+        "benchmark": "keyframe",
+        **describe("torch", "open3d", "numpy", "onnxruntime"),
+        "threads": options.threads,
+        "warm_up": options.warm_up,
+        "rows": shown(results),
+        "recordings": results,
+    }
+
+
+def _beside_averaging(source: FrameSource, options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds on one recording."""
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        source, segment_ms = write_keyframes(Path(folder), options.frames, options.threads)
+        segment_ms = write_keyframes(Path(folder), source, options.threads)
         for _ in range(options.rounds):
             round_: dict[str, Any] = {"load": load()}
             for side in SIDES:
@@ -68,12 +83,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     }
     counts = rounds[0]["ours"]["keyframes"], rounds[0]["ours"]["points"], rounds[0]["open3d"]["points"]
     return {
-        "benchmark": "keyframe",
-        **describe("torch", "open3d", "numpy", "onnxruntime"),
-        "source": source,
         "keyframes": counts[0],
-        "warm_up": options.warm_up,
-        "threads": options.threads,
         "surface_points": {"ours": counts[1], "open3d": counts[2]},
         "segmenter_ms": {"p50": segmenter, "p95": float(np.percentile(segment_ms, 95))},
         "rounds": rounds,
@@ -99,7 +109,11 @@ def measure(arguments: list[str]) -> dict[str, Any]:
                 )
                 for side, r in ratios.items()
             ),
-            ("load during the rounds", f"{min(r['load'] for r in rounds)} to {max(r['load'] for r in rounds)}", source),
+            (
+                "load during the rounds",
+                f"{min(r['load'] for r in rounds)} to {max(r['load'] for r in rounds)}",
+                f"{counts[0]} keyframes; surface points: ours {counts[1]}, Open3D {counts[2]}",
+            ),
         ],
     }
 
@@ -111,8 +125,8 @@ def _ratio(rounds: list[dict[str, Any]], side: str, beside_ms: float) -> float:
     )
 
 
-def write_keyframes(folder: Path, frames: int, threads: int) -> tuple[str, list[float]]:
-    """Write what both sides read of the keyframes among that many frames; the recording's name, the segmenter's times.
+def write_keyframes(folder: Path, source: FrameSource, threads: int) -> list[float]:
+    """Write what both sides read of the keyframes of a recording; the segmenter's milliseconds for each.
 
     frames.npz has rgb (N, H, W, 3), depth (N, H, W) uint16 mm, poses, K and stamps; N.npy the probabilities of frame N.
     """
@@ -128,7 +142,6 @@ def write_keyframes(folder: Path, frames: int, threads: int) -> tuple[str, list[
         config.segmenter.model, labels=config.semantics.labels, device="cpu", cpu_threads=threads
     )
     window, kept, times = KeyframeSelector(config.keyframes), [], []
-    name, source = _recording(frames)
     for frame in source:
         if not window.accepts(frame):
             continue
@@ -147,20 +160,7 @@ def write_keyframes(folder: Path, frames: int, threads: int) -> tuple[str, list[
         stamps=np.array([f.stamp_ns for f in kept]),
         K=kept[0].camera.K,
     )
-    return name, times
-
-
-def _recording(frames: int) -> tuple[str, Iterator[Any]]:
-    if REDKITCHEN.is_dir():
-        from gnesf_model.data.source import open_source
-
-        name, source = "redkitchen", open_source(REDKITCHEN)
-    else:
-        from gnesf_model.data.procrooms import RoomSource
-
-        source = RoomSource(1, frames=frames, width=640, height=480, shading=False)
-        name = source.name
-    return name, (frame for frame, _ in zip(source, range(frames)))
+    return times
 
 
 def ours(folder: Path, frames: dict[str, np.ndarray], settings: dict[str, Any]) -> tuple[Callable, Callable]:
@@ -218,7 +218,7 @@ def open3d(folder: Path, frames: dict[str, np.ndarray], settings: dict[str, Any]
         voxel_m=config.volume.voxel_size_m,
         truncation_vox=config.volume.truncation_vox,
         max_depth_m=config.volume.max_depth_m,
-        max_blocks=4096,
+        max_blocks=16_384,
     )
 
     def step(i: int) -> None:
@@ -280,7 +280,7 @@ def _in_process(side: str, folder: Path, options: argparse.Namespace) -> dict[st
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmark.keyframe", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=200, help="of the recording; the keyframes among them count")
+    add_arguments(parser, frames=200)
     parser.add_argument("--warm-up", type=int, default=5, help="keyframes of each pass that are not timed")
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)

@@ -69,6 +69,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         "results": results,
         "rows": [
             (
+                room.name,
                 name,
                 f"mIoU {r['votes']['miou']:.3f}, coverage {r['votes']['coverage']:.3f}",
                 f"exact classes {r['exact_classes']['miou']:.3f}, surface error p50 "

@@ -42,6 +42,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         rooms = [figures(seed, *options.size, device) for seed in options.seeds]
     mean = {name: float(np.mean([room[name] for room in rooms])) for name in rooms[0] if name != "name"}
     views = f"{options.size[0]}x{options.size[1]}, mean of {len(rooms)} rooms"
+    name = f"rooms, seeds {', '.join(map(str, options.seeds))}"
     clock = "wall" if device.type == "cuda" else "processor"
     return {
         "benchmark": "rooms",
@@ -54,11 +55,16 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         "rooms": rooms,
         "mean": mean,
         "rows": [
-            ("rays cast", f"{mean['rays_per_s'] / 1e6:.2f} M a second", views),
-            ("frame, no shading", f"{mean['frame_unshaded_s'] * 1e3:.1f} ms", f"{clock} time"),
-            ("frame, with shading", f"{mean['frame_shaded_s'] * 1e3:.1f} ms", f"{clock} time"),
-            ("distances to the surface", f"{mean['distances_per_s'] / 1e6:.2f} M a second", f"{POINTS} points"),
-            ("room and walk made", f"{mean['room_and_walk_s'] * 1e3:.0f} ms", f"{mean['primitives']:.0f} primitives"),
+            (name, "rays cast", f"{mean['rays_per_s'] / 1e6:.2f} M a second", views),
+            (name, "frame, no shading", f"{mean['frame_unshaded_s'] * 1e3:.1f} ms", f"{clock} time"),
+            (name, "frame, with shading", f"{mean['frame_shaded_s'] * 1e3:.1f} ms", f"{clock} time"),
+            (name, "distances to the surface", f"{mean['distances_per_s'] / 1e6:.2f} M a second", f"{POINTS} points"),
+            (
+                name,
+                "room and walk made",
+                f"{mean['room_and_walk_s'] * 1e3:.0f} ms",
+                f"{mean['primitives']:.0f} primitives",
+            ),
         ],
     }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
-HELPERS = ("run", "machine", "node_player", "peer", "table")
+HELPERS = ("run", "machine", "node_player", "peer", "recordings", "table")
 
 
 def names() -> list[str]:
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         machine = result["machine"]
         print(f"{name}: {machine['processor']}, {machine['cores']} cores, commit {result['commit']}")
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        widths = [max(map(len, column)) for column in zip(*rows)]
         for row in rows:
             print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
         print(f"  -> {os.path.relpath(path)}\n")

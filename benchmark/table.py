@@ -21,13 +21,16 @@ BEGIN, END = "<!-- benchmarks: python -m benchmark.table -->", "<!-- end of benc
 
 
 def table(results: Path = RESULTS) -> str:
-    """Markdown of all kept results, in the order of their names."""
+    """Markdown of all kept results, in the order of their names; what was not measured has no row."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
-    lines = ["| benchmark | what | figure | more |", "|---|---|---|---|"]
+    lines = ["| benchmark | recording | what | figure | more |", "|---|---|---|---|---|"]
     for result in found:
-        for number, row in enumerate(result["rows"]):
-            name = f"`{result['benchmark']}`" if number == 0 else ""
-            lines.append(f"| {name} | {' | '.join(cell.strip() for cell in row)} |")
+        above = None
+        for recording, *cells in result["rows"]:
+            # Names stand where they begin to hold.
+            name = f"`{result['benchmark']}`" if above is None else ""
+            lines.append(f"| {' | '.join([name, recording if recording != above else '', *map(str.strip, cells)])} |")
+            above = recording
     return "\n".join([*lines, "", *(_origin(result) for result in found)])
 
 
@@ -52,10 +55,13 @@ def _origin(result: dict[str, Any]) -> str:
     return f"`{result['benchmark']}`: {where}, {load}{versions}, commit {result['commit']}.  "
 
 
-def _loads(result: dict[str, Any]) -> list[float]:
-    """What is said of the load, of all or of each round or run."""
-    told = [result, *result.get("rounds", []), *result.get("runs", {}).values()]
-    return [one for part in told if "load" in part for one in np.ravel(part["load"]).tolist()]
+def _loads(part: Any) -> list[float]:
+    """What is said of the load anywhere in a result: of all, of each recording, round or run."""
+    if isinstance(part, list):
+        return [one for item in part for one in _loads(item)]
+    if not isinstance(part, dict):
+        return []
+    return np.ravel(part.get("load", [])).tolist() + [one for item in part.values() for one in _loads(item)]
 
 
 def main(names: list[str]) -> int:

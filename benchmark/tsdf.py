@@ -1,11 +1,12 @@
 """The TSDF step beside Open3D's VoxelBlockGrid: the same frames, turn about, each in a process of its own.
 
-usage: python -m benchmark.tsdf [--rounds 5] [--frames 100] [--warm-up 20] [--threads N]
+usage: python -m benchmark.tsdf [--rounds 5] [--frames 100] [--long-frames 540] [--warm-up 20] [--threads N]
 
 Ours is what the mapper's stages tsdf_prepare, tsdf_allocate and tsdf_integrate do: conversion of 16-bit depth to metres
 within range, allocation of blocks, integration. Theirs is compute_unique_block_coordinates and integrate, without
 colour; their conversion of depth to an image is not timed. Blocks of 8 voxels of 4 cm, truncation at 4 voxels, depth to
-5 m, all on both sides. A round's figure is the median over its frames, the result the median over the rounds.
+5 m, all on both sides. A round's figure is the median over its frames, the result the median over the rounds; so for
+the recording and for the long walk (`benchmark.recordings`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.machine import REDKITCHEN, ROOT, describe, load
+from benchmark.machine import ROOT, describe, load
+from benchmark.recordings import add_arguments, recordings, shown
+from gnesf_model.data.source import FrameSource
 from gnesf_model.machine import cores
 
 VOXEL_M, TRUNCATION_VOX, MAX_DEPTH_M = 0.04, 4.0, 5.0
@@ -32,16 +35,29 @@ SIDES = ("ours", "open3d")
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
-    """Run all rounds.
+    """Run all rounds on each recording.
 
     Raises:
         RuntimeError: a process failed; Open3D is not installed.
     """
     options = _parser().parse_args(arguments)
+    results = {source.name: _beside_open3d(source, options) for source in recordings(options)}
+    return {
+        "benchmark": "tsdf",
+        **describe("torch", "open3d", "numpy"),
+        "threads": options.threads,
+        "warm_up": options.warm_up,
+        "rows": shown(results),
+        "recordings": results,
+    }
+
+
+def _beside_open3d(source: FrameSource, options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds on one recording."""
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "frames.npz"
-        source = write_frames(recording, options.frames)
+        write_frames(recording, source)
         for _ in range(options.rounds):
             round_: dict[str, Any] = {"load": load()}
             for side in SIDES:
@@ -51,10 +67,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     medians = {side: float(np.median([r[side]["median_ms"] for r in rounds])) for side in SIDES}
     ratio = float(np.median([r["ratio"] for r in rounds]))
     return {
-        "benchmark": "tsdf",
-        **describe("torch", "open3d", "numpy"),
-        "frames": {"source": source, "timed": options.frames - options.warm_up, "warm_up": options.warm_up},
-        "threads": options.threads,
+        "timed_frames": len(source) - options.warm_up,
         "rounds": rounds,
         "median_ms": medians,
         "ratio": ratio,
@@ -67,23 +80,15 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def write_frames(path: Path, count: int) -> str:
-    """Write depth (N, H, W) uint16 mm, poses and intrinsics of a recording; returns its name."""
-    if REDKITCHEN.is_dir():
-        import cv2
-
-        stems = sorted(p.stem for p in (REDKITCHEN / "depth").glob("*.png"))[:count]
-        depth = np.stack([cv2.imread(str(REDKITCHEN / "depth" / f"{s}.png"), cv2.IMREAD_UNCHANGED) for s in stems])
-        poses = np.stack([np.loadtxt(REDKITCHEN / "pose" / f"{s}.txt") for s in stems])
-        K, name = np.loadtxt(REDKITCHEN / "intrinsics.txt")[:3, :3], "redkitchen"
-    else:
-        from gnesf_model.data.procrooms import RoomSource
-
-        room = RoomSource(0, frames=count, width=640, height=480, shading=False)
-        depth = np.stack([np.round(frame.depth * 1000).astype(np.uint16) for frame in room])
-        poses, K, name = room.poses, room.camera.K, room.name
-    np.savez(path, depth=depth, poses=poses, K=K)
-    return name
+def write_frames(path: Path, source: FrameSource) -> None:
+    """Write depth (N, H, W) uint16 mm, poses and intrinsics of a recording with one camera."""
+    frames = list(source)
+    np.savez(
+        path,
+        depth=np.stack([np.round(frame.depth * 1000).astype(np.uint16) for frame in frames]),
+        poses=np.stack([frame.world_T_cam for frame in frames]),
+        K=frames[0].camera.K,
+    )
 
 
 def ours(recording: Any, threads: int) -> Callable[[int], int]:
@@ -173,7 +178,7 @@ def _time(side: str, path: Path, warm_up: int, threads: int) -> dict[str, float]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmark.tsdf", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=100)
+    add_arguments(parser, frames=100)
     parser.add_argument("--warm-up", type=int, default=20, help="frames of each pass that are not timed")
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)

@@ -49,17 +49,17 @@ def _find_config(start: Path) -> Path:
     )
 
 
-def read_yaml(path: Path) -> Any:
-    """Plain data (no objects) of a YAML file.
+def read_yaml(path: Path, most_bytes: int = _MOST_BYTES) -> Any:
+    """Plain data (no objects) of a YAML file that has at most so many bytes.
 
     Raises:
         ValueError: the file is not valid YAML, or larger than any that belongs to this package; names it.
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        text = file.read(_MOST_BYTES + 1)
-    if len(text) > _MOST_BYTES:
-        raise ValueError(f"{path} has more than {_MOST_BYTES} bytes, which no file that is read here needs")
+        text = file.read(most_bytes + 1)
+    if len(text) > most_bytes:
+        raise ValueError(f"{path} has more than {most_bytes} bytes, which no file that is read here needs")
     if _depth(text) > _DEEPEST:  # PyYAML takes the square of the depth, in hours for what fits the file
         raise ValueError(f"{path} is not valid YAML: brackets are nested more than {_DEEPEST} deep")
     try:

@@ -65,7 +65,8 @@ class BagSource:
         try:
             self.topics: BagTopics = choose_topics(self._bag.connections, self._config, self._bag.first)
         except ValueError as error:
-            raise ValueError(". ".join(filter(None, [f"{self._bag.path}: {error}", self._bag.damage]))) from error
+            reasons = [f"{self._bag.path}: {error}", *self._bag.unreadable.values(), self._bag.damage]
+            raise ValueError(". ".join(filter(None, reasons))) from error
         logger.info("%s: %s", self._bag.path, self.topics.describe())
         self._depth_use: DepthUse = depth or ("required" if self.topics.has_depth else "none")
 
@@ -110,7 +111,7 @@ class BagSource:
     def _messages(self, rig: CameraRig) -> Iterator[tuple[str, Any]]:
         """Topic and message in the order of the log, up to the end or to the first damage."""
         try:
-            for connection, _, raw in self._bag.raw(self.topics.names()):
+            for connection, _, raw in self._bag.raw(self.topics.names(), rig.drop):
                 try:
                     msg = self._bag.decode(connection, raw)
                 except FrameDropped as error:

@@ -159,10 +159,10 @@ class _Choice:
         found += [c for c in self._of_type(COMPRESSED) if is_depth_format(self._format(c))]
         if not found:
             return None
-        color_frame = self._first_message(color).header.frame_id
+        color_frame = self._frame_id(color)
 
         def rank(c: Connection) -> tuple:
-            same = self._first_message(c).header.frame_id == color_frame
+            same = self._frame_id(c) == color_frame
             named = any(word in c.topic for word in ("aligned", "registered"))
             return (not same, not named, c.msgtype == COMPRESSED, c.topic)
 
@@ -196,6 +196,11 @@ class _Choice:
 
     def _encoding(self, image: Connection) -> str:
         return getattr(self._first_message(image), "encoding", "")
+
+    def _frame_id(self, image: Connection) -> str:
+        """Empty where the first message cannot be read."""
+        header = getattr(self._first_message(image), "header", None)
+        return getattr(header, "frame_id", "")
 
     def _format(self, compressed: Connection) -> str:
         return getattr(self._first_message(compressed), "format", "")

@@ -48,7 +48,7 @@ ALLOWED = {
     "up": "",
     "occupancy": "config labels mapper up volume",
     "build": "config device field fusion mapper resources segment volume",
-    "data": "config device frame geometry labels segment trajectory transforms",
+    "data": "config device frame geometry labels resources segment trajectory transforms",
     "evaluation": "gnesf_model build config data device field frame fusion geometry labels machine mapper sampling "
     "segment surface_classes volume",
     "voxels": "device labels mapper",
@@ -63,8 +63,9 @@ ALLOWED = {
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    "gnesf_model": "cv2 jinja2 lightning markupsafe matplotlib numpy onnx onnxruntime rosbags safetensors scipy torch "
-    "torchmetrics tqdm transformers trimesh yaml",
+    # backports and compression: zstd, which rosbags requires, or which Python has from 3.14 on.
+    "gnesf_model": "backports compression cv2 jinja2 lightning markupsafe matplotlib numpy onnx onnxruntime rosbags "
+    "safetensors scipy torch torchmetrics tqdm transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.

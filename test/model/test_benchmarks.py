@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import gpu, growth, keyframe, run, table
+from benchmark import gpu, growth, keyframe, recordings, run, table
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import nearest_labels
@@ -108,19 +108,51 @@ def test_bytes_and_operations_are_counted():
     assert colour["flops"] > 2 * bare["flops"] and colour["p50_ms"] > bare["p50_ms"], "depth is predicted"
 
 
+def test_the_long_walk_is_rendered_once_and_read_as_the_rooms_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "RENDERED", tmp_path / "recordings")
+    size = (96, 72)
+    first = recordings.rendered(3, 6, size)
+    written = {path: path.stat().st_mtime_ns for path in recordings.RENDERED.rglob("*")}
+    again = recordings.rendered(3, 6, size)
+    assert {path: path.stat().st_mtime_ns for path in recordings.RENDERED.rglob("*")} == written
+    room = RoomSource(recordings.SEED, 3, *size, stride=recordings.STRIDE, rooms=6, depth_noise=True, shading=False)
+    assert again.name == first.name == "6 rooms, seed 1" and len(again) == 3
+    for found, wanted in zip(again, room, strict=True):
+        assert found.stamp_ns == wanted.stamp_ns and found.labels is None
+        assert np.abs(found.world_T_cam - wanted.world_T_cam).max() < 1e-6
+        assert np.abs(found.depth - wanted.depth).max() < 6e-4
+        assert np.abs(found.rgb.astype(int) - wanted.rgb).mean() < 5
+
+
+def test_a_rendering_that_was_interrupted_is_not_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "RENDERED", tmp_path / "recordings")
+
+    def interrupted(walk, folder, progress):
+        (folder / "color").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once, pytest.raises(KeyboardInterrupt):
+        once.setattr(recordings, "write_folder", interrupted)
+        recordings.rendered(2, 1, (64, 48))
+    assert not list(recordings.RENDERED.iterdir())
+    assert len(list(recordings.rendered(2, 1, (64, 48)))) == 2
+
+
 TINY = {
-    "end_to_end": "--frames 6 --threads 1",
+    "end_to_end": "--frames 6 --long-frames 6 --threads 1",
     "field": "--frames 60 --threads 1 --side 64",
     "gpu": "--device cpu --frames 3 --room --ceiling 0.01",
     "growth": "--sizes 2 4 --views 3 --width 96",
-    "keyframe": "--rounds 1 --frames 60 --warm-up 1 --threads 1",
+    "keyframe": "--rounds 1 --frames 16 --long-frames 16 --warm-up 1 --threads 1",
     "node": "--frames 8",
     "oracle": "--frames 3",
     "rooms": "--seeds 1 --size 64 48",
-    "stages": "--frames 4 --network bundled --threads 1",
-    "tsdf": "--rounds 1 --frames 6 --warm-up 2 --threads 1",
+    "stages": "--frames 6 --long-frames 6 --network bundled --threads 1",
+    "tsdf": "--rounds 1 --frames 6 --long-frames 6 --warm-up 2 --threads 1",
 }
 """The least work with which each benchmark still measures something."""
+SIDE_BY_SIDE = ("end_to_end", "keyframe", "stages", "tsdf")
+"""Those that run on the recording and on the long walk."""
 NEEDS = {"tsdf": "open3d", "keyframe": "open3d", "node": "rclpy", "end_to_end": "rclpy"}
 
 
@@ -128,14 +160,23 @@ def test_each_benchmark_has_its_tiny_options_here():
     assert set(TINY) == set(run.names())
 
 
+@pytest.fixture(scope="module")
+def rendered_once(tmp_path_factory):
+    """Where the benchmarks of this module render to, and not where those of a user do."""
+    return tmp_path_factory.mktemp("recordings")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
-def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_path):
+def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_path, rendered_once):
     """As `make bench` does it, in a process of its own, whose threads and whose node are nobody else's."""
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"{name} needs {NEEDS[name]}")
-    program = "import pathlib, sys; from benchmark import run; run.OUT = pathlib.Path(sys.argv[1])"
-    command = [sys.executable, "-c", f"{program}; sys.exit(run.main(sys.argv[2:]))", str(tmp_path), name]
+    program = (
+        "import pathlib, sys; from benchmark import recordings, run; "
+        "run.OUT, recordings.RENDERED = map(pathlib.Path, sys.argv[1:3]); sys.exit(run.main(sys.argv[3:]))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), str(rendered_once), name]
     done = subprocess.run(
         [*command, *TINY[name].split()], capture_output=True, text=True, check=False, cwd=ROOT, timeout=280
     )
@@ -146,8 +187,32 @@ def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_
     assert result["benchmark"] == name
     assert {"processor", "cores"} <= set(result["machine"]) and result["versions"] and result["commit"]
     shown = table.table(tmp_path)
-    for label, figure, _ in result["rows"]:
+    for recording, label, figure, _ in result["rows"]:
         assert f" {label.strip()} | {figure.strip()} |" in shown and label.strip() in done.stdout
+        assert f"| {recording} |" in shown and recording in done.stdout
+    if name in SIDE_BY_SIDE:
+        _, long_walk = result["recordings"]
+        assert long_walk == "6 rooms, seed 1"
+        assert {row[0] for row in result["rows"]} == set(result["recordings"])
+        texts = [[row[1] for row in result["rows"] if row[0] == recording] for recording in result["recordings"]]
+        assert len(texts[0]) == len(texts[1]) > 3, "the same figures of both"
+
+
+def test_what_was_not_measured_has_no_row(tmp_path):
+    """So results that are kept of one recording alone stay readable."""
+    kept = json.loads((table.RESULTS / "tsdf.json").read_text(encoding="utf-8"))
+    recording = kept["rows"][0][0]
+    kept["rows"] = [row for row in kept["rows"] if row[0] == recording]
+    kept["recordings"] = {recording: kept["recordings"][recording]}
+    (tmp_path / "tsdf.json").write_text(json.dumps(kept), encoding="utf-8")
+    one = table.table(tmp_path).splitlines()
+    assert one[2].startswith(f"| `tsdf` | {recording} | TSDF step, ours |") and one[3].startswith("|  |  | TSDF step")
+    kept["rows"] += [("6 rooms, seed 1", *row[1:]) for row in kept["rows"]]
+    kept["recordings"]["6 rooms, seed 1"] = {"rounds": [{"load": 77.0}]}
+    (tmp_path / "tsdf.json").write_text(json.dumps(kept), encoding="utf-8")
+    both = table.table(tmp_path).splitlines()
+    assert len(both) == len(one) + 4 and both[6].startswith("|  | 6 rooms, seed 1 | TSDF step, ours |")
+    assert "to 77.0," in both[-1], "the load of every recording counts"
 
 
 def test_the_table_in_the_readme_is_that_of_the_kept_results():
