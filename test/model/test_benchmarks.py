@@ -215,10 +215,14 @@ def test_what_was_not_measured_has_no_row(tmp_path):
     assert "to 77.0," in both[-1], "the load of every recording counts"
 
 
-def test_the_table_in_the_readme_is_that_of_the_kept_results():
-    text = table.README.read_text(encoding="utf-8")
-    assert table.with_table(text, table.table()) == text, "python -m benchmark.table writes it anew"
+def test_the_tables_in_the_documents_are_those_of_the_kept_results():
+    for path, headlines in ((table.README, True), (table.WHOLE, False)):
+        text, made = path.read_text(encoding="utf-8"), table.table(headlines=headlines)
+        assert table.with_table(text, made) == text, "python -m benchmark.table writes it anew"
+    for name, rows in table.HEADLINES.items():
+        kept = json.loads((table.RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+        assert set(rows) <= {what for _, what, *_ in kept}, f"rows of {name} that README shows have other names now"
     shown = [json.loads(path.read_text(encoding="utf-8")) for path in table.RESULTS.glob("*.json")]
     assert {result["benchmark"] for result in shown} >= {"keyframe", "growth", "end_to_end", "tsdf", "stages"}
-    with pytest.raises(ValueError, match="README.md has no place for the table"):
+    with pytest.raises(ValueError, match="the document has no place for the table"):
         table.with_table("no marks", "")
