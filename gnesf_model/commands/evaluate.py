@@ -111,7 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = {SEGMENTER: _photographs(arguments).scores(SEGMENTER)}
         _report(found[SEGMENTER], "pictures")
     if arguments.json:
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k != "run"}
+        said = {k: v for k, v in vars(arguments).items() if k not in ("run", "json")}
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in said.items()}
         text = json.dumps({**found, "settings": settings, "version": __version__}, indent=2)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(text + "\n", encoding="utf-8")
