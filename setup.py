@@ -20,7 +20,7 @@ REQUIREMENTS = [
     "pyyaml>=5.4",
     "scipy>=1.8",
     "tqdm>=4.57",
-    "rosbags>=0.11.9",
+    "rosbags>=0.11.9,<0.12",
     "safetensors>=0.4",
     "trimesh>=4.0",
     # The bundled segmenter is one of its checkpoints.

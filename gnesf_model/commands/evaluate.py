@@ -30,7 +30,7 @@ from gnesf_model.segment import build_segmenter
 PARTS = (SEGMENTER, "votes", "rgb")
 """Of `gnesf eval rooms`: the segmenter alone, the paper's tables with measured geometry, and geometry from colour."""
 
-_MOST_WORKERS = 8
+_MOST_WORKERS, _WORKER_BYTES = 8, 2e9
 
 logger = logging.getLogger("gnesf")
 
@@ -81,7 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help=f"processes that score rooms (default: one for each core, at most {_MOST_WORKERS}; 1 on a GPU)",
+        help=f"processes that score rooms, of {_WORKER_BYTES / 1e9:g} GB each (default: one for each core, as far as "
+        f"there is memory, at most {_MOST_WORKERS}; 1 on a GPU)",
     )
     rooms.add_argument("--field", default="bundled", metavar="FILE", help="weights of the neural field")
     for sub in (rooms, photos):
@@ -170,10 +171,11 @@ def _rgb(networks: Networks, seed: int, **options: Any) -> RgbTables:
 
 
 def _workers(config: Config, rooms: int) -> int:
-    """One process for each core of the CPU, of about 1.5 GB; a GPU is not shared."""
+    """One process for each core of the CPU, as far as there is memory for them; a GPU is not shared."""
     if torch_device(config.device).type != "cpu":
         return 1
-    return max(1, min(len(os.sched_getaffinity(0)), _MOST_WORKERS, rooms))
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(len(os.sched_getaffinity(0)), _MOST_WORKERS, rooms, int(free / _WORKER_BYTES)))
 
 
 def _markdown(found: dict[str, Any]) -> str:

@@ -173,7 +173,8 @@ class BagFile:
             connections = list(reader.connections)
             if counted := bool(self._stored and self._stored.counted and not self._mended):
                 for storage in reader.storage.storages:
-                    held.update({c.topic: c.msgcount for c in storage.connections})
+                    for c in storage.connections:  # a topic may have two entries
+                        held[c.topic] += c.msgcount
         for connection in connections:
             named = isinstance(connection.topic, str) and isinstance(connection.msgtype, str)
             if not named or not isinstance(connection.msgcount, int):

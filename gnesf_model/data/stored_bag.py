@@ -1,22 +1,28 @@
 """The files of a bag, looked at before anything is made of them.
 
-rosbags trusts what a bag says of itself: it decompresses files and messages to whatever size they come to, and asks
-SQLite for tables that may be views without an end. A bag that somebody else made is a file like any other.
+rosbags trusts what a bag says of itself: it decompresses files, chunks and messages to whatever size they come to, and
+asks SQLite for tables that may be views without an end. A bag that somebody else made is a file like any other.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import sqlite3
 import sys
 import tempfile
 import weakref
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
+
+from lz4.frame import LZ4FrameDecompressor
+from rosbags.rosbag2 import ReaderError, storage_mcap
 
 from gnesf_model.resources import read_yaml
 
@@ -32,6 +38,11 @@ _METADATA_BYTES = 4_000_000
 """Some ten thousand files of a split recording."""
 _EXPANSION, _SURE_BYTES = 1000, 1 << 26
 """A file or message may have so many times its compressed size, or so many bytes: no sensor comes near."""
+_MESSAGE_BYTES = 1 << 30
+"""No message has more, whatever its compressed size."""
+_SPARE_BYTES = 100_000_000
+"""Left on the disk that files are decompressed to: a recording shall not take the robot's last byte."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ROW_BYTES = 4
 """A row takes more than that in a file."""
 _TABLES = ("messages", "topics", "schema", "metadata", "message_definitions")
@@ -104,7 +115,10 @@ class StoredBag:
                 f"{database} was not closed by its recorder, and what {journal.name} holds is not read: "
                 f"sqlite3 '{database}' 'PRAGMA wal_checkpoint(TRUNCATE)' moves it into the bag"
             )
-        _check_database(database)
+        try:
+            _check_database(database)
+        except (ValueError, sqlite3.Error) as error:
+            raise ValueError(". ".join(filter(None, [str(error), self.damage]))) from error
 
     def _folder(self) -> Path:
         """Where files of this bag are made: a folder that goes when this object does."""
@@ -123,8 +137,10 @@ class StoredBag:
         target = self._folder() / re.sub("[?#%]", "_", file.stem)
         most = max(_SURE_BYTES, _EXPANSION * file.stat().st_size)
         try:
-            with zstd.open(file, "rb") as packed, target.open("xb") as plain:
+            with file.open("rb") as source, zstd.open(source, "rb") as packed, target.open("xb") as plain:
                 while block := packed.read(1 << 20):
+                    if shutil.disk_usage(target.parent).free < _SPARE_BYTES:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                     plain.write(block)
                     if plain.tell() > most:
                         raise ValueError(
@@ -134,10 +150,8 @@ class StoredBag:
         except (zstd.ZstdError, EOFError) as error:
             raise ValueError(f"{file} cannot be decompressed: {error}") from error
         except OSError as error:
-            text = (
-                f"{file} cannot be decompressed into {target}: {error.strerror}. TMPDIR names a folder with more room"
-            )
-            raise OSError(text) from error
+            remedy = ". TMPDIR names a folder with more room" if error.errno in _FULL else ""
+            raise OSError(f"{file} cannot be decompressed into {target}: {error.strerror}{remedy}") from error
         return target
 
 
@@ -147,7 +161,7 @@ def decompressed(message: bytes) -> bytes:
     Raises:
         ValueError: it is none, is cut short, or comes to a size that no message has; the text goes on from its name.
     """
-    most = max(_SURE_BYTES, _EXPANSION * len(message))
+    most = min(_MESSAGE_BYTES, max(_SURE_BYTES, _EXPANSION * len(message)))
     decompressor = zstd.ZstdDecompressor()
     try:
         data = decompressor.decompress(message, most)
@@ -160,6 +174,35 @@ def decompressed(message: bytes) -> bytes:
             else "ends within its zstd frame"
         )
     return data
+
+
+def _chunk_decompressor(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
+    """What decompresses a chunk of an MCAP file, to no more than a byte beyond the size that it claims.
+
+    Args:
+        make: a decompressor as Python's own are.
+    """
+
+    def decompress(data: bytes, size: int) -> bytes:
+        if size > max(_SURE_BYTES, _EXPANSION * len(data)):
+            raise ReaderError(f"a chunk of {len(data)} bytes claims to hold {size}, which no recording needs")
+        found = b""
+        while data:
+            decompressor = make()
+            part = decompressor.decompress(data, max_length=size + 1 - len(found))
+            found = found + part if found else part
+            if len(found) > size or not decompressor.eof:
+                break
+            data = decompressor.unused_data or b""
+        return found
+
+    return decompress
+
+
+# rosbags looks at the size when all of it is in memory, and has no other place where it could be bounded.
+storage_mcap.DECOMPRESSORS.update(
+    zstd=_chunk_decompressor(zstd.ZstdDecompressor), lz4=_chunk_decompressor(LZ4FrameDecompressor)
+)
 
 
 def _files(folder: Path, names: Any) -> list[Path]:
@@ -207,7 +250,9 @@ def _check_database(file: Path) -> None:
             name = raw.decode("ascii")
             if not stored or any(column[-1] for column in database.execute(f'PRAGMA table_xinfo("{name}")')):
                 raise ValueError(f"{file} computes {name} while it is read, expected a table that is stored")
-            indices = [row[1].decode("utf-8") for row in database.execute(f'PRAGMA index_list("{name}")')]
+            # The fifth column tells indices of a part of the rows, which cannot serve all of them.
+            listed = database.execute(f'PRAGMA index_list("{name}")').fetchall()
+            indices = [row[1].decode("utf-8") for row in listed if not row[4]]
             ways = ["NOT INDEXED", *(f'INDEXED BY "{index.replace(chr(34), chr(34) * 2)}"' for index in indices)]
             for way in ways:
                 rows = f'SELECT 1 FROM "{name}" {way} LIMIT {size // _ROW_BYTES + 1}'

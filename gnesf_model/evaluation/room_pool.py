@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
+import os
+import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -85,9 +90,15 @@ class RoomPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        if self._pool is None:
+            return
+        if kind is not None:
+            # Some rooms have begun and more are on their way to a process, and nobody will read what they come to.
+            for process in list((self._pool._processes or {}).values()):
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+        self._pool.shutdown(cancel_futures=True)
+        self._pool = None
 
     def each(self, score: Callable[[Networks, Work], Scores], work: Sequence[Work]) -> Iterator[Scores]:
         """`score` of each piece of work, in the order of the work: sums of them are the same however many workers.
@@ -96,7 +107,7 @@ class RoomPool:
             score: a function of a module, or a `functools.partial` of one: it is pickled.
 
         Raises:
-            RuntimeError: a process died.
+            RuntimeError: a process died, or an error came out of `score` that cannot be told in another process.
         """
         if self._pool is None:
             for piece in work:
@@ -105,6 +116,8 @@ class RoomPool:
         try:
             yield from self._pool.map(_score, [(score, piece) for piece in work])
         except BrokenProcessPool as error:
+            if error.__cause__ is not None:  # something that could not be read came back: no process died
+                raise RuntimeError(f"the scores of a room could not be read: {error.__cause__}") from error
             raise RuntimeError(
                 f"one of {self.workers} processes died while it scored a room, most likely of too little memory: "
                 "fewer of them (--workers) need less"
@@ -121,6 +134,9 @@ def merged(scores: Iterable[Scores]) -> Scores:
 
 def _start(networks: Networks) -> None:
     global _networks
+    # Ctrl-C reaches all processes, and one that takes it for the error of a room goes on with the next.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     set_cpu_threads(1)
     logging.getLogger("gnesf_model").setLevel(logging.ERROR)  # its warnings have been told
     _networks = networks
@@ -128,7 +144,20 @@ def _start(networks: Networks) -> None:
 
 def _score(job: tuple[Callable[[Networks, Work], Scores], Work]) -> Scores:
     score, piece = job
-    return score(_networks, piece)
+    try:
+        return score(_networks, piece)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+        raise
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its processes, and they would wait for work for good."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 _networks: Networks

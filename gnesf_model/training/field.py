@@ -25,6 +25,7 @@ from gnesf_model.labels import UNKNOWN
 from gnesf_model.training.field_data import CLASSES, FieldData, VoteExample
 from gnesf_model.training.field_recipe import FieldRecipe
 from gnesf_model.training.geometry_losses import (
+    FAR_M,
     TOLERANCE_M,
     TrueRays,
     distance_losses,
@@ -124,6 +125,9 @@ class FieldModule(lightning.LightningModule):
             heads["direct"] = self.field.vote(found, "direct").probabilities
         if self.recipe.learn == "geometry" and len(example.points):
             encoding, rays = self._colored(example, views, learning=False)
+            # What ends beyond the cells cannot be found.
+            end = rays.origins + rays.depth[:, None] * rays.directions
+            rays = rays.select((rays.depth < FAR_M) & ((end - end.median(dim=0).values).abs().amax(1) < _REACH_M))
             for name, flags in ray_scores(self.field, encoding, views, rays).items():
                 self.shares[name] = self.shares.get(name, 0) + rays.depth.new_tensor([int(flags.sum()), len(flags)])
         seen = found.seen.any(0) & (example.labels != UNKNOWN)

@@ -18,6 +18,7 @@ from gnesf_model.field.rendering import DensityGeometry, RayGeometry, RenderedRa
 from gnesf_model.field.surfaces import PredictedSurface
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import visible_in_depth
+from gnesf_model.labels import UNKNOWN
 
 FAR_M = 4.0
 """Cells further from every view are not made."""
@@ -47,6 +48,10 @@ class TrueRays:
         ray = points - eye
         depth = ray.norm(dim=1)
         return cls(eye.expand_as(points), ray / depth.clamp_min(1e-6)[:, None], depth, labels)
+
+    def select(self, rows: torch.Tensor) -> TrueRays:
+        """Some of the rays, by flags (R,) or rows."""
+        return TrueRays(self.origins[rows], self.directions[rows], self.depth[rows], self.labels[rows])
 
 
 def fused_distance(views: SourceViews, points: torch.Tensor, truncation_m: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,8 +146,10 @@ def rendering_losses(
     found = rendered(field, encoding, views, rays, DensityGeometry(surface.density), sampling, generator)
     # What passes is taken to end at the far end: rays that meet nothing are wrong, too.
     at = found.weight * found.depth + (1 - found.weight).clamp_min(0) * FAR_M
+    # Rays that end beyond the samples say only that nothing is in their way.
+    labels = torch.where(rays.depth < FAR_M, rays.labels, UNKNOWN)
     off = (at - rays.depth.clamp_max(FAR_M)).abs() / rays.depth.clamp_min(0.1)
-    return {"rendered": rendered_cross_entropy(found.probabilities, rays.labels), "depth": off.mean()}
+    return {"rendered": rendered_cross_entropy(found.probabilities, labels), "depth": off.mean()}
 
 
 def ray_scores(

@@ -63,9 +63,9 @@ ALLOWED = {
 ALLOWED["gnesf_ros"] = " ".join(part for part in ALLOWED if part != "cli")
 # What a file may need besides the standard library, wherever it imports it.
 LIBRARIES = {
-    # backports and compression: zstd, which rosbags requires, or which Python has from 3.14 on.
-    "gnesf_model": "backports compression cv2 jinja2 lightning markupsafe matplotlib numpy onnx onnxruntime rosbags "
-    "safetensors scipy torch torchmetrics tqdm transformers trimesh yaml",
+    # backports and compression: zstd, which rosbags requires like lz4, or which Python has from 3.14 on.
+    "gnesf_model": "backports compression cv2 jinja2 lightning lz4 markupsafe matplotlib numpy onnx onnxruntime "
+    "rosbags safetensors scipy torch torchmetrics tqdm transformers trimesh yaml",
 }
 LIBRARIES["gnesf_ros"] = LIBRARIES["gnesf_model"] + " gnesf_msgs rclpy"
 # Libraries of the extra `train`, which only that part may load.

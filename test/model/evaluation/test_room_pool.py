@@ -2,7 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +16,11 @@ from gnesf_model.config import Config
 from gnesf_model.evaluation.geometry_scores import GeometryScores
 from gnesf_model.evaluation.room_pool import Networks, RoomPool, merged
 from gnesf_model.evaluation.unit_scores import UnitScores
+from gnesf_model.frame import FrameDropped
 from gnesf_model.labels import LabelSpace
 
 NETWORKS = Networks(Config.from_flat({"device": "cpu"}), "bundled", (64, 64))
+ROOT = str(Path(__file__).resolve().parents[3])
 SPACE = LabelSpace.load("scannet20")
 
 
@@ -26,6 +32,24 @@ def counted(networks: Networks, room: int, offset: int) -> tuple[int, int, int]:
 
 def fails(networks: Networks, room: int) -> None:
     raise ValueError(f"room {room} is not there")
+
+
+def fails_first(networks: Networks, room: int) -> int:
+    if room == 0:
+        raise FrameDropped("bad_camera_info", "camera width is 20000")
+    time.sleep(20)
+    return room
+
+
+class Demanding(Exception):
+    """An error that another process cannot make again."""
+
+    def __init__(self, room: int, why: str) -> None:
+        super().__init__(f"room {room} {why}")
+
+
+def demands(networks: Networks, room: int) -> None:
+    raise Demanding(room, "is closed")
 
 
 def dies(networks: Networks, room: int) -> None:
@@ -47,6 +71,45 @@ def test_several_processes_give_their_results_in_the_order_of_the_rooms():
 def test_a_process_that_dies_is_told_with_the_remedy():
     with RoomPool(NETWORKS, 2) as pool, pytest.raises(RuntimeError, match="--workers"):
         list(pool.each(dies, [1, 2]))
+
+
+def test_an_error_is_told_at_once_and_as_what_it_is():
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match="FrameDropped: camera width is 20000"), RoomPool(NETWORKS, 2) as pool:
+        list(pool.each(fails_first, range(8)))
+    assert time.monotonic() - start < 20, "seconds: nobody waits for rooms that nobody will see"
+    with pytest.raises(RuntimeError, match="Demanding: room 1 is closed"), RoomPool(NETWORKS, 2) as pool:
+        list(pool.each(demands, [1]))
+
+
+def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import test_room_pool as rooms\n"
+        "if __name__ == '__main__':\n"
+        "    with rooms.RoomPool(rooms.NETWORKS, 2) as pool: list(pool.each(rooms.fails_first, [1, 2, 3, 4]))\n"
+    )
+    path = tmp_path / "program.py"
+    path.write_text(program, encoding="utf-8")
+    here = str(Path(__file__).parent)
+    parent = subprocess.Popen([sys.executable, str(path), here], env={**os.environ, "PYTHONPATH": here + ":" + ROOT})
+    children: set[int] = set()
+    deadline = time.monotonic() + 120
+    while len(children) < 3 and time.monotonic() < deadline:  # the two, and what multiprocessing keeps for itself
+        children = {int(n) for n in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()}
+        time.sleep(0.2)
+    time.sleep(3)  # they have begun to work
+    parent.kill()
+    parent.wait()
+    while any(map(alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(children) >= 3 and not any(map(alive, children))
+
+
+def alive(process: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
 
 
 def test_a_segmenter_that_is_not_there_is_told_before_processes_start(caplog):
