@@ -96,14 +96,16 @@ def test_install_md_names_what_rosdep_does_not_install():
     """The node's line, the sentence above it, and the line for an environment of one's own."""
     apt = set(re.findall(r"<exec_depend>python3-(.+?)</exec_depend>", (ROOT / "package.xml").read_text("utf-8")))
     apt_names = {"opencv-python": "opencv", "pyyaml": "yaml"}
-    required = [re.split("[<>=]", line)[0] for line in setup_constant("REQUIREMENTS")]
+    lines = setup_constant("REQUIREMENTS")
+    required = [re.split("[<>=]", line)[0] for line in lines]
+    below = {name: "".join(re.findall("<[^,]+", line)) for name, line in zip(required, lines)}
     left = [name for name in required if apt_names.get(name, name) not in apt]
     text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
     assert f"\n{', '.join(left[:-1])} and {left[-1]} have no package in Ubuntu" in text
     assert f"gnesf_node: {', '.join(left)} are missing for" in text
     (line,) = (line for line in text.splitlines() if "pip install 'torch" in line)
     named = line.split("pip install ")[1].replace("'", "").split()
-    assert named == ["torch>=2.4", *left[1:], "numpy<2"]
+    assert named == ["torch>=2.4", *(name + below[name] for name in left[1:]), "numpy<2"]
 
 
 def test_install_md_names_what_the_extra_all_adds():
