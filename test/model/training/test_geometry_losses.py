@@ -116,7 +116,7 @@ def test_an_example_without_surface_teaches_votes_nothing_and_geometry_neither(s
 
 
 def test_geometry_is_learned_from_colour(sequence, monkeypatch):
-    """A corner of a room and 60 steps, half a minute of one core: what the rays meet comes to where it is."""
+    """A corner of a room and 45 steps, half a minute of one core: what the rays meet comes to where it is."""
     monkeypatch.setattr("gnesf_model.training.field._REACH_M", 0.8)
     monkeypatch.setattr("gnesf_model.training.field._RAYS", 128)
     torch.manual_seed(0)
@@ -127,7 +127,7 @@ def test_geometry_is_learned_from_colour(sequence, monkeypatch):
 
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2)
     first, start = {}, time.process_time()
-    for _ in range(60):
+    for _ in range(45):
         losses = module._geometry_losses(example, module._views(example))
         optimizer.zero_grad()
         sum(losses.values()).backward()
