@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.machine import describe, load
-from benchmark.recordings import add_arguments, recordings, shown
+from benchmark.recordings import add_arguments, on_each
 from gnesf_model.data.source import FrameSource
 
 RUNS = {"newest": 1.0, "all": 0.0}
@@ -39,14 +39,12 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         import gnesf_ros.replay  # noqa: F401  rather now than after the rendering
     except ImportError as error:
         raise FileNotFoundError(f"ROS 2 is not on this machine ({error})") from error
-    results = {source.name: _through_node(source, options) for source in recordings(options)}
     return {
         "benchmark": "end_to_end",
         **describe("torch", "numpy", "rclpy", "onnxruntime"),
         "network": options.network,
         "threads": options.threads,
-        "rows": shown(results),
-        "recordings": results,
+        **on_each(options, _through_node),
     }
 
 

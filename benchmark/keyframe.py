@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.machine import ROOT, describe, load
-from benchmark.recordings import add_arguments, recordings, shown
+from benchmark.recordings import add_arguments, on_each
 from gnesf_model.data.source import FrameSource
 from gnesf_model.machine import cores, peak_memory_mb
 
@@ -48,14 +48,12 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         RuntimeError: a process failed; Open3D is not installed.
     """
     options = _parser().parse_args(arguments)
-    results = {source.name: _beside_averaging(source, options) for source in recordings(options)}
     return {
         "benchmark": "keyframe",
         **describe("torch", "open3d", "numpy", "onnxruntime"),
         "threads": options.threads,
         "warm_up": options.warm_up,
-        "rows": shown(results),
-        "recordings": results,
+        **on_each(options, _beside_averaging),
     }
 
 

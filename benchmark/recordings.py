@@ -14,7 +14,7 @@ import itertools
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +99,13 @@ def rendered(frames: int, rooms: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -
     return FirstFrames(RgbdFolder(folder), frames, name)
 
 
-def shown(results: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of all recordings: each `results[name]["rows"]`, taken out, with the recording's name in front."""
-    return [(name, *row) for name, result in results.items() for row in result.pop("rows")]
+def on_each(
+    options: argparse.Namespace, measured: Callable[[FrameSource, argparse.Namespace], dict[str, Any]]
+) -> dict[str, Any]:
+    """Under "recordings" what is measured on each, by name; under "rows" theirs, with the name in front."""
+    results = {source.name: measured(source, options) for source in recordings(options)}
+    rows = [(name, *row) for name, result in results.items() for row in result.pop("rows")]
+    return {"rows": rows, "recordings": results}
 
 
 def _code() -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.machine import WEIGHTS, describe, load
-from benchmark.recordings import add_arguments, recordings, shown
+from benchmark.recordings import add_arguments, on_each
 from gnesf_model.data.source import FrameSource
 from gnesf_model.machine import cores
 
@@ -31,14 +31,12 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     options = _parser().parse_args(arguments)
     if options.network != "bundled" and not Path(options.network).exists():
         raise FileNotFoundError(f"{options.network} is not on this machine")
-    results = {source.name: _mapped(source, options) for source in recordings(options)}
     return {
         "benchmark": "stages",
         **describe("torch", "onnxruntime", "numpy"),
         "network": Path(options.network).name,
         "threads": options.threads,
-        "rows": shown(results),
-        "recordings": results,
+        **on_each(options, _mapped),
     }
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.machine import ROOT, describe, load
-from benchmark.recordings import add_arguments, recordings, shown
+from benchmark.recordings import add_arguments, on_each
 from gnesf_model.data.source import FrameSource
 from gnesf_model.machine import cores
 
@@ -41,14 +41,12 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         RuntimeError: a process failed; Open3D is not installed.
     """
     options = _parser().parse_args(arguments)
-    results = {source.name: _beside_open3d(source, options) for source in recordings(options)}
     return {
         "benchmark": "tsdf",
         **describe("torch", "open3d", "numpy"),
         "threads": options.threads,
         "warm_up": options.warm_up,
-        "rows": shown(results),
-        "recordings": results,
+        **on_each(options, _beside_open3d),
     }
 
 

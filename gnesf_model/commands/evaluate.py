@@ -134,7 +134,7 @@ def _rooms(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     settings = {"device": arguments.device, "semantics.field": arguments.field}
     config = Config.from_flat({**settings, "predicted_depth.model": arguments.depth_network})
-    networks = Networks(config, arguments.segmenter, arguments.input_size and tuple(arguments.input_size))
+    networks = Networks(config, arguments.segmenter, _input_size(arguments))
     tables, found = seeds[: arguments.tables], {}
     workers = _workers(config, len(seeds)) if arguments.workers is None else arguments.workers
     with RoomPool(networks, workers) as pool:
@@ -204,10 +204,13 @@ def _geometry_table(scores: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _input_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
+    return arguments.input_size and tuple(arguments.input_size)
+
+
 def _photographs(arguments: argparse.Namespace) -> UnitScores:
-    size = arguments.input_size and tuple(arguments.input_size)
     return photograph_scores(
-        build_segmenter(arguments.segmenter, device=arguments.device, input_size=size),
+        build_segmenter(arguments.segmenter, device=arguments.device, input_size=_input_size(arguments)),
         labelled_photographs(arguments.images, arguments.labels),
         LabelSpace.load(arguments.label_space),
         progress=lambda pictures: tqdm(pictures, desc="scoring", unit="photo"),

@@ -135,7 +135,7 @@ class StoredBag:
 
     def _decompressed(self, file: Path) -> Path:
         target = self._folder() / re.sub("[?#%]", "_", file.stem)
-        most = max(_SURE_BYTES, _EXPANSION * file.stat().st_size)
+        most = _most_bytes(file.stat().st_size)
         try:
             with file.open("rb") as source, zstd.open(source, "rb") as packed, target.open("xb") as plain:
                 while block := packed.read(1 << 20):
@@ -155,13 +155,18 @@ class StoredBag:
         return target
 
 
+def _most_bytes(compressed: int) -> int:
+    """What so many bytes of zstd or lz4 may come to."""
+    return max(_SURE_BYTES, _EXPANSION * compressed)
+
+
 def decompressed(message: bytes) -> bytes:
     """The CDR bytes of a message that is a zstd frame.
 
     Raises:
         ValueError: it is none, is cut short, or comes to a size that no message has; the text goes on from its name.
     """
-    most = min(_MESSAGE_BYTES, max(_SURE_BYTES, _EXPANSION * len(message)))
+    most = min(_MESSAGE_BYTES, _most_bytes(len(message)))
     decompressor = zstd.ZstdDecompressor()
     try:
         data = decompressor.decompress(message, most)
@@ -184,7 +189,7 @@ def _chunk_decompressor(make: Callable[[], Any]) -> Callable[[bytes, int], bytes
     """
 
     def decompress(data: bytes, size: int) -> bytes:
-        if size > max(_SURE_BYTES, _EXPANSION * len(data)):
+        if size > _most_bytes(len(data)):
             raise ReaderError(f"a chunk of {len(data)} bytes claims to hold {size}, which no recording needs")
         found = b""
         while data:
