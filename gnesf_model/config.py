@@ -420,6 +420,13 @@ class NodeConfig(Section):
     )
     use_depth: bool = option(True, "Subscribe to the depth image.")
     cloud_period_s: float = option(1.0, "Shortest time between two semantic clouds, s.", low=0.05, high=3600.0)
+    output_share: float = option(
+        0.2,
+        "Part of the mapping thread's time that a cloud, grid, mesh or message of voxels may take: one that takes long "
+        "rests longer than its period. 1: the period alone counts.",
+        low=0.01,
+        high=1.0,
+    )
     image_period_s: float = option(
         0.0, "Shortest time between two frames whose images and points are published, s; 0: every frame.",
         low=0.0, high=3600.0,

@@ -228,7 +228,12 @@ class Diagnosis:
             "peak memory of the process": f"{peak_memory_mb():.0f} MB",
             "device": self._device,
         }
-        return values | {f"{stage} p50": f"{ms:.2f} ms" for stage, ms in state.stages_ms.items()}
+        values |= {f"{stage} p50": f"{ms:.2f} ms" for stage, ms in state.stages_ms.items()}
+        # Asked for more often than it comes: whoever waits for it finds here why.
+        return values | {
+            f"{name} waits": f"{rest_s:.1f} s after each, for it takes long (node.output_share)"
+            for name, rest_s in state.resting_s.items()
+        }
 
 
 def inactive(node: Node) -> DiagnosticArray:

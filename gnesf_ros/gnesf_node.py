@@ -185,7 +185,7 @@ class GnesfNode:
             record = ResultBag(free_folder(config.node.record), mapper, config, node.get_fully_qualified_name())
             node.get_logger().info(f"results are recorded in {record.folder.absolute()}")
         mapping = Mapping(
-            mapper, publishers, config.node.cloud_period_s, self._color_frame, self._now_ns, outputs, record,
+            mapper, publishers, self._color_frame, outputs, record,
             restarted=lambda generation: self._restarts.append((generation, worker.mark())),
         )  # fmt: skip
         # A guard condition brings the status from the worker's thread to the executor's.
@@ -208,9 +208,6 @@ class GnesfNode:
         inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending)
         self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
         return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper, parts.tally))
-
-    def _now_ns(self) -> int:
-        return self.node.get_clock().now().nanoseconds
 
     def _color_frame(self) -> str:
         return self._active.inputs.color_frame if self._active else ""

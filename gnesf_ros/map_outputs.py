@@ -1,4 +1,4 @@
-"""What the node says of its map: grid, mesh, voxel blocks, and the view from where the camera is."""
+"""What the node says of its map: cloud, grid, mesh, voxel blocks, and the view from where the camera is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.occupancy import UNKNOWN_CELL, OccupancyMapper, grid_frame
 from gnesf_model.occupancy import OccupancyGrid as Grid
-from gnesf_model.visualization.cloud import packed_voxels
+from gnesf_model.visualization.cloud import packed_cloud, packed_voxels
 from gnesf_model.volume.changes import BlockChanges
 from gnesf_model.voxels import voxel_blocks, voxel_points
 from gnesf_ros import conversions, map_messages, qos, stamps
@@ -56,6 +56,7 @@ class MapOutputs:
         self._global_frame = config.input.global_frame
         self._grid_frame = grid_frame(config)
         levelled = self._grid_frame != self._global_frame
+        self._cloud = Outlet(node, PointCloud2, "~/semantic_cloud", qos.latched())
         self._grid = Outlet(node, OccupancyGrid, "~/occupancy_grid", qos.latched())
         self._update_type = optional("map_msgs", "OccupancyGridUpdate")
         self._updates = self._create(self._update_type, "~/occupancy_grid_updates", qos.output())
@@ -83,8 +84,10 @@ class MapOutputs:
         self._began = False
         self._eye = np.zeros(3)
         self._paces = {
-            name: Pace(lambda name=name: getattr(self._config.node, f"{name}_period_s"))
-            for name in ("grid", "mesh", "voxels", "tsdf")
+            name: Pace(
+                lambda name=name: getattr(self._config.node, f"{name}_period_s"), lambda: self._config.node.output_share
+            )
+            for name in ("cloud", "grid", "mesh", "voxels", "tsdf")
         }
         self._views_due: dict[str, Pace] = {}
         """By camera: each shows its own view."""
@@ -98,6 +101,17 @@ class MapOutputs:
             self._changes.all()
             for pace in (*self._paces.values(), *self._views_due.values()):
                 pace.again()
+
+    def restarted(self) -> None:
+        """The map was emptied, or is another one: it is shown at once."""
+        for pace in (*self._paces.values(), *self._views_due.values()):
+            pace.again()
+
+    @property
+    def resting_s(self) -> dict[str, float]:
+        """Seconds between two of each output that is asked for less often than its period says, as it takes long."""
+        periods = {name: getattr(self._config.node, f"{name}_period_s") for name in self._paces}
+        return {name: pace.rest_s for name, pace in self._paces.items() if pace.rest_s > periods[name]}
 
     def changed(self, blocks: torch.Tensor) -> None:
         """Take note of rows (N,) of blocks that changed."""
@@ -128,6 +142,8 @@ class MapOutputs:
         # After a reset, and after a map was loaded, no frame is in it yet.
         stamp_ns = stamp_ns or self._node.get_clock().now().nanoseconds
         version = (grid, grid.generation, self._mapper.frames)
+        if self._cloud.wanted and self._paces["cloud"].due(version):
+            spent |= self._due("cloud", version, lambda: self._publish_cloud(self._head(stamp_ns)))
         updates_wanted = self._updates is not None and self._updates.wanted
         if (self._grid.wanted or updates_wanted) and self._paces["grid"].due(version):
             spent |= self._due("grid", version, lambda: self._publish_grid(stamp_ns))
@@ -157,6 +173,10 @@ class MapOutputs:
 
     def _head(self, stamp_ns: int) -> Header:
         return stamps.header(stamp_ns, self._global_frame)
+
+    def _publish_cloud(self, head: Header) -> None:
+        points = packed_cloud(self._mapper.surface(), self._mapper.labels)
+        self._cloud.publish(conversions.cloud_message(points, head))
 
     def _publish_grid(self, stamp_ns: int) -> None:
         grid = self._occupancy.grid()

@@ -35,6 +35,7 @@ class MapState:
         too_fast: frames that turned too fast to vote; their depth is in the map.
         paused: why nothing is mapped until somebody resumes, after a pose jump; empty otherwise.
         trouble: why an output could not be made from the map; empty while all can.
+        resting_s: seconds between two of an output that takes so long that its period is not kept, by its name.
         voxels: voxels that hold votes.
         blocks: voxel blocks.
         memory_mb: memory of voxels and votes.
@@ -53,6 +54,7 @@ class MapState:
     voxels: int = 0
     blocks: int = 0
     memory_mb: float = 0.0
+    resting_s: dict[str, float] = field(default_factory=dict)
     stages_ms: dict[str, float] = field(default_factory=dict)
     finished_s: float = 0.0
     rate_hz: float = 0.0
@@ -64,10 +66,8 @@ class Mapping:
     Args:
         mapper: the map.
         publishers: where results go.
-        cloud_period_s: shortest time between two clouds, s.
         color_frame: gives the frame_id of the colour images.
-        now_ns: gives the node's time, ns.
-        outputs: what else is made from the map.
+        outputs: what is made from the map.
         record: takes the results, too.
         restarted: called in the worker's thread with the new generation when a pose jump has emptied the map.
 
@@ -81,9 +81,7 @@ class Mapping:
         self,
         mapper: SemanticMapper,
         publishers: Publishers,
-        cloud_period_s: float,
         color_frame: Callable[[], str],
-        now_ns: Callable[[], int],
         outputs: MapOutputs,
         record: ResultBag | None = None,
         restarted: Callable[[int], None] = lambda generation: None,
@@ -92,11 +90,6 @@ class Mapping:
         self.state = MapState(memory_mb=mapper.memory_bytes / 1e6)
         self.active = self.paused = False
         self._mapper, self._publishers, self._color_frame = mapper, publishers, color_frame
-        self._now_ns = now_ns
-        self._cloud_period_s = cloud_period_s
-        self._cloud_due_s = 0.0
-        self._cloud_of = (0, 0)
-        """Generation and frames of the map that the latest cloud shows."""
         self._stages: dict[str, deque[float]] = {}
         self._finished_s: deque[float] = deque(maxlen=_WINDOW)
 
@@ -143,28 +136,15 @@ class Mapping:
         """Publish what is made from the map when it has changed, its period is over and somebody listens."""
         if not self.active:
             return
-        spent = self._publish_cloud() | self._outputs.publish(self.state.stamp_ns)
+        spent = self._outputs.publish(self.state.stamp_ns)
         self._remember(spent)
         if spent or self.state.trouble != self._outputs.looks.trouble:
-            self.state = replace(self.state, stages_ms=self._medians(), trouble=self._outputs.looks.trouble)
-
-    def _publish_cloud(self) -> dict[str, float]:
-        """Milliseconds that the cloud took; nothing where none was due."""
-        now = time.monotonic()
-        state = self.state
-        if (state.generation, state.processed) == self._cloud_of or now < self._cloud_due_s:
-            return {}
-        if not self._publishers.cloud_wanted:
-            return {}
-        # Set first: a cloud that fails is tried again after the period, not at once.
-        self._cloud_due_s = now + self._cloud_period_s
-        # After a reset, and after a map was loaded, no frame is in it yet.
-        stamp_ns = state.stamp_ns or self._now_ns()
-        spent = self._outputs.looks.make("cloud", lambda: self._publishers.cloud(self._mapper.surface(), stamp_ns))
-        if spent:
-            self._cloud_of = (state.generation, state.processed)
-        self._cloud_due_s = time.monotonic() + self._cloud_period_s
-        return spent
+            self.state = replace(
+                self.state,
+                stages_ms=self._medians(),
+                trouble=self._outputs.looks.trouble,
+                resting_s=self._outputs.resting_s,
+            )
 
     def reset(self) -> int:
         """Empty the map; gives the generation of the new one."""
@@ -198,15 +178,11 @@ class Mapping:
 
     def adjust(self, config: Config) -> None:
         """Go on with other settings, of those that can change while mapping."""
-        if self._mapper.config.volume.min_weight != config.volume.min_weight:  # the same map has another surface
-            self._cloud_of, self._cloud_due_s = (-1, -1), 0.0
         self._mapper.adjust(config)
         self._outputs.adjust(config)
         if self._record is not None:
             self._record.adjust(config)
         self._publishers.image_period_s = config.node.image_period_s
-        self._cloud_due_s += config.node.cloud_period_s - self._cloud_period_s
-        self._cloud_period_s = config.node.cloud_period_s
 
     def close(self) -> None:
         """Finish the recording of results; the worker must have ended."""
@@ -219,9 +195,9 @@ class Mapping:
             self._restarted(self._begin_anew())
 
     def _begin_anew(self) -> int:
-        """Count from zero for another map, whose cloud is due at once."""
+        """Count from zero for another map, which is shown at once."""
         self._finished_s.clear()
-        self._cloud_due_s = 0.0
+        self._outputs.restarted()
         self.state = MapState(
             generation=self.state.generation + 1,
             voxels=self._mapper.votes.count,
@@ -242,6 +218,7 @@ class Mapping:
             keyframes=self.state.keyframes + (update.keyframe is not None),
             too_fast=self._mapper.keyframes.too_fast,
             trouble=self._outputs.looks.trouble,
+            resting_s=self._outputs.resting_s,
             voxels=self._mapper.votes.count,
             blocks=self._mapper.grid.count,
             memory_mb=self._mapper.memory_bytes / 1e6,

@@ -67,28 +67,42 @@ class Outlet:
 class Pace:
     """When something that is made from the map is made again: after a while, and only if the map changed.
 
+    What takes long rests long: of a map that grows without end a whole cloud takes ever longer, and must not take the
+    worker's time from the frames.
+
     Args:
         period_s: gives the shortest time between two, s.
+        share: gives the part of the worker's time that making it may take, in 0..1; 1: however much it takes.
+        shown: what need not be shown first.
     """
 
-    def __init__(self, period_s: Callable[[], float]) -> None:
-        self._period_s = period_s
-        self._due_s = 0.0
-        self._shown: Any = None
+    def __init__(
+        self, period_s: Callable[[], float], share: Callable[[], float] = lambda: 1.0, shown: Any = None
+    ) -> None:
+        self._period_s, self._share = period_s, share
+        self._since_s = float("-inf")
+        self._took_s = 0.0
+        self._shown = shown
+
+    @property
+    def rest_s(self) -> float:
+        """Time between the end of one and the beginning of the next, s."""
+        return max(self._period_s(), self._took_s * (1.0 / self._share() - 1.0))
 
     def due(self, version: Any) -> bool:
         """Whether `version` of the map is to be shown now."""
-        return self._shown != version and time.monotonic() >= self._due_s
+        return self._shown != version and time.monotonic() >= self._since_s + self.rest_s
 
     def again(self) -> None:
         """Let it be due at once, whatever was shown."""
-        self._due_s, self._shown = 0.0, None
+        self._since_s, self._shown = float("-inf"), None
 
     def begin(self) -> None:
         """It is about to be made; what fails is tried again after the period, not at once."""
-        self._due_s = time.monotonic() + self._period_s()
+        self._since_s, self._took_s = time.monotonic(), 0.0
 
     def done(self, version: Any) -> None:
         """It shows `version`."""
-        self._due_s = time.monotonic() + self._period_s()
+        now = time.monotonic()
+        self._since_s, self._took_s = now, now - self._since_s
         self._shown = version

@@ -26,7 +26,7 @@ RCLPY_PREFIX = "qos_overrides."
 LIVE = (
     *ADJUSTABLE,
     *(f"node.{name}_period_s" for name in ("cloud", "image", "grid", "mesh", "voxels", "tsdf", "render", "record")),
-    *(f"node.{name}" for name in ("mesh_max_triangles", "tsdf_max_points", "render_stride")),
+    *(f"node.{name}" for name in ("output_share", "mesh_max_triangles", "tsdf_max_points", "render_stride")),
     *(f"occupancy.{name}" for name in ("floor_height_m", "min_height_m", "min_labelled_height_m", "max_height_m")),
     *(f"occupancy.{name}" for name in ("robot_radius_m", "max_size_m")),
 )

@@ -12,7 +12,6 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
-from gnesf_model.mapper import LabelledPoints
 from gnesf_model.segment.segmenter import Segmentation
 from gnesf_model.visualization.cloud import moving_points, organised_cloud, packed_cloud
 from gnesf_ros import conversions, qos, stamps
@@ -22,8 +21,7 @@ from gnesf_ros.outlet import Outlet
 
 
 class Publishers:
-    """The node's topics but those of `MapOutputs`. `frame` and `cloud` belong to the worker's thread, the rest to the
-    executor's.
+    """The node's topics but those of `MapOutputs`. `frame` belongs to the worker's thread, the rest to the executor's.
 
     Args:
         node: whose topics they are.
@@ -49,7 +47,6 @@ class Publishers:
         self._infos = [Outlet(node, CameraInfo, f"~/{name}/camera_info", qos.output()) for name in names]
         self._points = Outlet(node, PointCloud2, "~/points", qos.output())
         self._moving = Outlet(node, PointCloud2, "~/dynamic_cloud", qos.output())
-        self._cloud = Outlet(node, PointCloud2, "~/semantic_cloud", qos.latched())
         self._legend = Outlet(node, Legend, "~/semantic/legend", qos.latched())
         self._label_info = self._create_label_info()
         self._status = Outlet(node, MapperStatus, "~/status", qos.latched())
@@ -87,16 +84,6 @@ class Publishers:
             moving = packed_cloud(moving_points(frame, segmentation), self._labels)
             in_map = stamps.header(frame.stamp_ns, self._global_frame)
             self._moving.publish(conversions.cloud_message(moving, in_map))
-
-    @property
-    def cloud_wanted(self) -> bool:
-        """Whether somebody subscribes to the cloud."""
-        return self._cloud.wanted
-
-    def cloud(self, surface: LabelledPoints, stamp_ns: int) -> None:
-        """The labelled surface, with the stamp of the newest frame in it."""
-        head = stamps.header(stamp_ns, self._global_frame)
-        self._cloud.publish(conversions.cloud_message(packed_cloud(surface, self._labels), head))
 
     def status(self, message: MapperStatus) -> None:
         """Counters; the last ones are kept for late subscribers."""

@@ -44,6 +44,7 @@ _CHANGES = {
         "rooms": (int, "rooms to train on"),
         "first_room": (int, "rooms of its training seeds left out before these"),
         "views": (int, "keyframes of each room"),
+        "targets": (int, "of these, whose depth is learned in a pass"),
         "epochs": (int, "passes over the rooms"),
         "learning_rate": (float, "peak of the learning rate"),
         "seed": (int, "of everything random"),

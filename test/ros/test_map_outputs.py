@@ -13,22 +13,22 @@ import torch
 from gnesf_msgs.msg import VoxelBlocks
 from nav_msgs.msg import OccupancyGrid
 from ros_harness import Peer, new_domain
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker
 
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
-from gnesf_model.mapper import SemanticMapper
+from gnesf_model.mapper import LabelledPoints, SemanticMapper
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.voxels import voxel_blocks
-from gnesf_ros import map_outputs, qos
+from gnesf_ros import map_outputs, outlet, qos
 from gnesf_ros.map_outputs import MapOutputs
 from gnesf_ros.optional_messages import optional
 from gnesf_ros.outlet import Pace
 
-SETTINGS = {f"node.{name}_period_s": 0.05 for name in ("grid", "mesh", "voxels", "tsdf")} | {"device": "cpu"}
+SETTINGS = {f"node.{name}_period_s": 0.05 for name in ("cloud", "grid", "mesh", "voxels", "tsdf")} | {"device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +183,54 @@ def test_a_pace_waits_for_its_period_and_for_a_change() -> None:
     assert pace.due(1)
     slow, fast = Pace(lambda: 1000.0), Pace(lambda: 0.0)
     for each in (slow, fast):
+        each.begin()
         each.done(1)
     assert not slow.due(2) and not fast.due(1) and fast.due(2)
+
+
+def test_what_takes_long_rests_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloud of a large map takes a part of the worker's time, however large; a small one keeps its period."""
+    now = 100.0
+    monkeypatch.setattr(outlet.time, "monotonic", lambda: now)
+    share = 0.2
+    pace = Pace(lambda: 1.0, lambda: share)
+    for took, rest in ((0.1, 1.0), (0.6, 2.4)):
+        pace.begin()
+        now += took
+        pace.done(now)
+        assert pace.rest_s == pytest.approx(rest)
+        assert not pace.due("new") and not pace.due(now)
+        now += rest - 0.01
+        assert not pace.due("new")
+        now += 0.02
+        assert pace.due("new")
+    share = 1.0
+    assert pace.rest_s == 1.0  # a live change holds at once
+    share = 0.2
+    pace.begin()  # and fails: what it took before says nothing
+    now += 1.01
+    assert pace.due("new")
+
+
+def test_an_output_that_takes_long_says_how_long_it_rests(
+    desk: Desk, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = desk.speaker.node.get_name()
+    clouds = desk.listener.listen(PointCloud2, f"/{name}/semantic_cloud", qos.latched())
+    surface = desk.mapper.surface
+
+    def slow_surface() -> LabelledPoints:
+        time.sleep(0.3)
+        return surface()
+
+    monkeypatch.setattr(desk.mapper, "surface", slow_surface)
+    desk.take(frames[0])
+    desk.publish_until(clouds, 1)
+    assert desk.outputs.resting_s["cloud"] >= 1.2  # of 0.3 s, a fifth of the time; the period is 0.05 s
+    desk.take(frames[1])
+    assert "cloud" not in desk.outputs.publish(frames[1].stamp_ns), "it rests"
+    desk.outputs.restarted()
+    assert "cloud" in desk.outputs.publish(frames[1].stamp_ns), "another map is shown at once"
 
 
 def test_a_gpu_without_memory_for_one_output_keeps_the_others(

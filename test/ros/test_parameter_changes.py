@@ -61,6 +61,7 @@ def tuner(room_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     [
         ("node.cloud_period_s", 0.5),
         ("node.record_period_s", 1.0),
+        ("node.output_share", 0.5),
         ("keyframes.min_rotation_deg", 30.0),
         ("keyframes.max_angular_rate_deg_s", 45.0),
         ("volume.max_depth_m", 3.0),

@@ -186,3 +186,5 @@ def test_the_command_trains_depth(tmp_path, caplog):
     arguments = ["train", "depth", "--out", str(tmp_path), "--rooms", "0"]
     assert main(arguments) == 2
     assert "rooms is 0, expected at least 1" in caplog.text
+    assert main([*arguments[:-1], "1", "--targets", "0"]) == 2
+    assert "targets is 0, expected at least 1" in caplog.text
