@@ -16,7 +16,7 @@ class ViewSamples:
 
     Attributes:
         frame: the view.
-        points: (M, 3) float32 points in the world, m.
+        points: (M, 3) points in the world, m.
         pixels: (M, 2) float32 their pixels (u, v) in the view.
         depth: (M,) float32 their depth in the view, m.
         probabilities: (M, C) float32 S_i(x), the view's class probabilities there.
@@ -46,6 +46,10 @@ class ViewFusion(Protocol):
         """Forget every view: rows of the vote table mean other voxels from now on."""
         ...
 
+    def forget(self, rows: torch.Tensor) -> None:
+        """Forget what was seen at rows (M,) of the vote table: the surface that stood there is gone."""
+        ...
+
     @property
     def memory_bytes(self) -> int:
         """Memory that is reserved now."""
@@ -66,6 +70,9 @@ class UniformFusion:
         return torch.ones_like(samples.depth)
 
     def clear(self) -> None:
+        """Nothing is remembered."""
+
+    def forget(self, rows: torch.Tensor) -> None:
         """Nothing is remembered."""
 
     def bytes_per_block(self, block_size_m: float, rows: int) -> int:

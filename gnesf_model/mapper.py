@@ -27,6 +27,7 @@ from gnesf_model.segment.segmenter import Segmentation, Segmenter, grid_size
 from gnesf_model.surface_classes import SurfaceClasses
 from gnesf_model.timing import StageTimer
 from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
+from gnesf_model.volume.changes import with_neighbours
 from gnesf_model.volume.limits import MapFull, OutOfReach
 from gnesf_model.volume.map_disk import MapDisk
 from gnesf_model.volume.raycast import raycast
@@ -36,6 +37,8 @@ from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
+_FREE_VOX, _FREE = 1.0, 0.95
+"""A voxel so far beyond the band that votes is free; as it surely is at the second, a part of the truncation distance."""
 _SHAPING = ("geometry", "device", "keyframes.", "segmenter.", "volume.", "semantics.", "predicted_depth.")
 """Sections whose settings shape the map, but for those in `ADJUSTABLE`."""
 
@@ -379,7 +382,9 @@ class SemanticMapper:
                 weight = 1.0 if self._view_depth is None else self.config.predicted_depth.weight
                 observation = self.tsdf.integrate(view, slots, weight)
         with self._timer("tsdf_clear"):
-            touched = self._touched = torch.cat([slots, self._clear(frame, view, slots)])
+            stale = self._clear(frame, view, slots)
+            touched = self._touched = torch.cat([slots, stale])
+            self._forget_emptied(stale)
         if len(touched) == 0:
             if self._view_depth is not None:  # or its depth would be predicted again at the next frame
                 self.keyframes.push(frame)
@@ -424,6 +429,29 @@ class SemanticMapper:
             self.tsdf.integrate(view, stale, weight)
         return stale
 
+    def _forget_emptied(self, stale: torch.Tensor) -> None:
+        """Take back the votes in and around blocks (N,) that were looked through and in which nothing is left.
+
+        They were for a surface that is gone: what stands there next would have to outvote it.
+        """
+        if len(emptied := stale[~self.tsdf.has_inside(stale)]):
+            bare = torch.cat([emptied, self._bare_around(emptied)])
+            self._forget(bare, (self.grid.voxels["row"][bare] >= 0) & ~at_surface(self.grid, bare))
+
+    def _forget(self, slots: torch.Tensor, gone: torch.Tensor) -> None:
+        """Take back the votes of flagged voxels (N, 512) of blocks (N,)."""
+        rows = self.grid.voxels["row"][slots][gone].long()
+        if len(rows := rows[rows >= 0]):
+            self.votes.forget(rows)
+            self.fusion.forget(rows)
+
+    def _bare_around(self, slots: torch.Tensor) -> torch.Tensor:
+        """Neighbours (M,) of blocks (N,) without a surface near: what voted there stood in front of one in `slots`."""
+        around = with_neighbours(self.grid, slots, 1)
+        near = with_neighbours(self.grid, around, 1)
+        near = with_neighbours(self.grid, near[self.tsdf.has_inside(near)], 1)
+        return around[~torch.isin(around, near)]
+
     def _segment(self, frame: Frame) -> Segmentation:
         expected = grid_size(*frame.rgb.shape[:2])
         try:
@@ -432,8 +460,8 @@ class SemanticMapper:
             usable = shape == expected and bool(segmentation.probabilities.sum().isfinite())
         except torch.cuda.OutOfMemoryError as error:
             raise FrameDropped("out_of_memory", self.no_memory("segment the image", error)) from error
-        except (RuntimeError, ValueError, OSError) as error:
-            raise FrameDropped("segmenter", f"the segmenter failed: {error}") from error
+        except Exception as error:  # a network of a user's may fail in any way
+            raise FrameDropped("segmenter", f"the segmenter failed: {type(error).__name__}: {error}") from error
         if not usable:  # one such image would stay in the votes of every voxel that it touched
             raise FrameDropped(
                 "segmenter",
@@ -483,8 +511,13 @@ class SemanticMapper:
         """One vote of this view on every voxel at the surface that it sees (eq. 4)."""
         slots, distance = observation.slots, observation.distance.abs()
         band = self.config.semantics.band_vox * self.grid.voxel_size_m
-        surface = self.grid.voxels["tsdf"][slots].abs() * self.truncation_m <= band
-        surface |= at_surface(self.grid, slots)
+        far = self.grid.voxels["tsdf"][slots]
+        crossed = at_surface(self.grid, slots)
+        # What has come to lie far in front of any surface, however steeply the field falls there, is free now.
+        free = band / self.truncation_m + _FREE_VOX / self.config.volume.truncation_vox
+        self._forget(slots, (far > min(free, _FREE)) & ~crossed)
+        surface = far.abs() * self.truncation_m <= band
+        surface |= crossed
         surface &= distance <= self.truncation_m
         block, voxel = surface.nonzero(as_tuple=True)
         slot = slots[block]
@@ -520,7 +553,7 @@ class SemanticMapper:
         rgb = torch.from_numpy(frame.rgb).to(self.device)[v[seen], u[seen]].float()
         samples = ViewSamples(
             frame=frame,
-            points=place[seen].float(),
+            points=place[seen],
             pixels=pixels[seen],
             depth=depth[seen],
             probabilities=probabilities,

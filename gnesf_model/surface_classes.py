@@ -137,7 +137,7 @@ class SurfaceClasses:
         # A row's point is the mean of its crossings, some of which belong to the blocks below.
         near = with_lower_neighbours(grid, self._around(slots))
         surface = surface_points(grid, near, self._min_weight)
-        voted = surface.rows >= 0
+        voted = votes.total(surface.rows) > 0
         rows, place = surface.rows[voted].unique(return_inverse=True)
         if len(rows) == 0:
             self._share[owned] = -1.0
@@ -150,6 +150,7 @@ class SurfaceClasses:
         neighbours = self._spatial.neighbours(points)
         found = self._spatial(patch, votes.distribution(rows), neighbours, votes.total(rows))
         label, share = strongest(found)
+        share = share * votes.kept(rows)
         # Matrix products round differently with the number of rows: what is finer than that is not said.
         share = (share * _STEPS).round() / _STEPS
         wanted = torch.zeros(len(self._share), dtype=torch.bool, device=rows.device)

@@ -104,6 +104,12 @@ class VotesSideBySide:
         for part in (*self._fusions.values(), *self.tables.values()):
             part.clear()
 
+    def forget(self, rows: torch.Tensor) -> None:
+        """Take back the votes of rows (M,) in every table."""
+        for name, fusion in self._fusions.items():
+            fusion.forget(rows)
+            self.tables[name].forget(rows)
+
     def weights(self, samples: ViewSamples) -> torch.Tensor:
         """Ones (M,); the votes of every way are cast."""
         u, v = nearest_pixels(samples.pixels, samples.frame.camera)

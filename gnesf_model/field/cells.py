@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from gnesf_model.field.precision import full_precision
+from gnesf_model.volume.limits import OutOfReach
 
 NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
 """Offsets of the 27 cells of a 3 x 3 x 3 kernel."""
@@ -149,10 +150,10 @@ def pack(cells: torch.Tensor) -> torch.Tensor:
     """One int64 per cell (..., 3).
 
     Raises:
-        ValueError: a coordinate that does not fit.
+        OutOfReach: a coordinate that does not fit.
     """
     if cells.numel() and int(cells.abs().max()) > _LIMIT:
-        raise ValueError(f"cell coordinate {int(cells.abs().max())} is beyond {_LIMIT}: is a point not finite?")
+        raise OutOfReach(f"cell coordinate {int(cells.abs().max())} is beyond {_LIMIT}: is a point not finite?")
     c = cells + _LIMIT
     return (c[..., 0] << 42) | (c[..., 1] << 21) | c[..., 2]
 

@@ -57,6 +57,13 @@ class MomentTable:
         count = t["count"][rows]
         return Moments(count, t["mean"][rows].float(), t["variance"][rows].float() * count[:, None])
 
+    def forget(self, rows: torch.Tensor) -> None:
+        """Take back every view of rows (M,)."""
+        rows = rows[rows < self._table.capacity]  # the others were never added to
+        self._table.seen(rows)
+        for column in self._table.columns.values():
+            column[rows] = 0.0
+
     def add(self, rows: torch.Tensor, features: torch.Tensor, seen: torch.Tensor | None = None) -> Moments:
         """Eq. 1a with one view more: its features (M, D) at distinct rows (M,) that it sees (M,)."""
         seen = torch.ones_like(rows, dtype=torch.bool) if seen is None else seen

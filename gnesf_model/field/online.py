@@ -20,13 +20,16 @@ from gnesf_model.segment.segmenter import grid_size
 from gnesf_model.volume.map_disk import MapDisk
 
 _POSES_REMEMBERED = 256
+_ORIGIN_M = 1024.0
+"""The field's origin is a whole multiple of this, which all its cells fit into: near the map's origin they are one."""
 
 
 class LearnedFusion:
     """A `ViewFusion` with the weights of a trained field.
 
     It keeps the running mean and variance of the features for every row of the vote table, the volume's for every cell
-    near the surface, and no view.
+    near the surface, and no view. Its own origin lies near the first view: in a map of a country float32 would
+    place points by centimetres, and cells run out.
 
     Args:
         field: trained.
@@ -48,12 +51,18 @@ class LearnedFusion:
         self.volume = VolumeMemory(field.volume, depth=field.options.vote_level + 1, device=device, disk=disk)
         self.rows = MomentTable(field.options.features[0], device=device, disk=disk)
         self.poses: deque[np.ndarray] = deque(maxlen=_POSES_REMEMBERED)
+        self._origin: np.ndarray | None = None
 
     def clear(self) -> None:
         """Forget every view."""
         self.volume.clear()
         self.rows.clear()
         self.poses.clear()
+        self._origin = None
+
+    def forget(self, rows: torch.Tensor) -> None:
+        """Forget what was seen at rows (M,) of the vote table; M(x) goes on, as it tells of the surroundings."""
+        self.rows.forget(rows)
 
     @property
     def memory_bytes(self) -> int:
@@ -73,10 +82,13 @@ class LearnedFusion:
         """
         if len(samples.points) == 0:
             return torch.ones_like(samples.depth)
+        if self._origin is None:
+            self._origin = np.round(samples.frame.world_T_cam[:3, 3] / _ORIGIN_M) * _ORIGIN_M
         view = self._view(samples.frame)
-        place = view.project(samples.points)
+        points = (samples.points - torch.from_numpy(self._origin).to(samples.points)).float()
+        place = view.project(points)
         features = view.sample_features(place.pixels)[0]
-        encoding = self.volume.add(view, samples.points)
+        encoding = self.volume.add(view, points)
         repeats = None
         if self.field.options.voting.use_repeats:
             repeats = samples.depth.new_tensor(repeats_of(samples.frame.world_T_cam, self.poses))
@@ -88,7 +100,7 @@ class LearnedFusion:
             place.displacement[0],
             self.rows.add(samples.rows, features),
             samples.mean,
-            encoding.at(samples.points, self.field.options.vote_level)[0],
+            encoding.at(points, self.field.options.vote_level)[0],
             repeats,
         )
         return score.exp()
@@ -96,7 +108,9 @@ class LearnedFusion:
     def _view(self, frame: Frame) -> SourceViews:
         """The frame with its features, at the encoder's resolution; its classes were sampled by the mapper."""
         small = shrunk(frame, self.image_side_px)
+        field_T_cam = small.world_T_cam.copy()
+        field_T_cam[:3, 3] -= self._origin
         nothing = torch.zeros(1, 0, *grid_size(*small.rgb.shape[:2]), device=self.device)
         depth = None if small.depth is None else torch.from_numpy(small.depth)[None].to(self.device)
         image = image_tensor(small.rgb, self.device)[None]
-        return self.field.observe([small.camera], [small.world_T_cam], image, nothing, depth)
+        return self.field.observe([small.camera], [field_T_cam], image, nothing, depth)

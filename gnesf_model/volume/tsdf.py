@@ -159,8 +159,12 @@ class TsdfVolume:
         v = v.round().clamp_(0, camera.height - 1).long()
         here, u, v, depth = here[near], u[near], v[near], depth[near]
         here = here[view.depth[v, u] > depth + self.truncation_m]
-        inside = (grid.voxels["tsdf"][here] <= 0) & (grid.voxels["weight"][here] > 0)
-        return here[inside.any(dim=1)]
+        return here[self.has_inside(here)]
+
+    def has_inside(self, slots: torch.Tensor) -> torch.Tensor:
+        """Flags (N,) of blocks in which a voxel lies at or behind a surface."""
+        inside = (self.grid.voxels["tsdf"][slots] <= 0) & (self.grid.voxels["weight"][slots] > 0)
+        return inside.any(dim=1)
 
     def integrate(self, view: DepthView, slots: torch.Tensor, gain: float = 1.0) -> Observation:
         """Fold a view into blocks (N,); each voxel takes its running average.

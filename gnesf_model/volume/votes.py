@@ -138,17 +138,33 @@ class VoteTable:
         t["votes"][rows] = votes * fade[:, None]
         t["total"][rows] = total * fade
 
+    def forget(self, rows: torch.Tensor) -> None:
+        """Take back every vote of rows (M,), whose voxels are no longer where the surface was that was voted on."""
+        self._table.seen(rows)
+        for name, column in self._table.columns.items():
+            if name != "ids":
+                column[rows] = 0.0
+
     def distribution(self, rows: torch.Tensor) -> torch.Tensor:
         """Class distribution (M, C) of rows (M,); all zero for index -1 and for rows without votes.
 
-        The remainder 1 - sum is unknown (and, beyond 64 classes, whatever was not kept).
+        The remainder 1 - sum is unknown. Beyond 64 classes it is that of the `kept` votes: what went to other classes is
+        neither theirs nor unknown.
         """
-        total = self.total(rows)
+        total = self.total(rows) * self.kept(rows)
         mean = self._at("votes", rows) * torch.where(total > 0, 1.0 / total, 0.0)[:, None]
         if self.dense:
             return mean
         full = mean.new_zeros(len(rows), self.classes)
         return full.scatter_add_(1, self._at("ids", rows).long(), mean)
+
+    def kept(self, rows: torch.Tensor) -> torch.Tensor:
+        """Share (M,) of the votes of rows (M,) that `distribution` tells of: those for kept classes, and unknown."""
+        if self.dense:
+            return torch.ones(len(rows), device=self.device)
+        total = self.total(rows)
+        others = self._at("others", rows)[:, 0] * torch.where(total > 0, 1.0 / total, 0.0)
+        return (1.0 - others).clamp(1e-6, 1.0)
 
     def total(self, rows: torch.Tensor) -> torch.Tensor:
         """Denominators (M,): weight of all votes; 0 for index -1."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gnesf_model.build import build_voting
 from gnesf_model.config import Config, OccupancyConfig, VolumeConfig
 from gnesf_model.data.procrooms import RoomSource, Scene
 from gnesf_model.data.procrooms.materials import Material
@@ -159,6 +160,37 @@ def test_without_clearing_it_would_stay(scene):
     there = near(mapper, [place])
     integrate(mapper, occupancy, frames[10:40])
     assert near(mapper, [place]) > 0.5 * there
+
+
+@pytest.mark.parametrize("voting", ["average", "learned"])
+def test_what_takes_the_place_of_something_gone_does_not_inherit_its_votes(scene, voting):
+    """A chair is carried away, and a cabinet put where it stood: nothing of the chair speaks for it."""
+    frames, places = scene
+    chair, cabinet = ROOMS.index("chair"), ROOMS.index("cabinet")
+    before = [person_at(frame, places[10], chair) for frame in frames[:15]]
+    away = frames[15:45]
+    after = [person_at(frame, places[10], cabinet) for frame in frames[45:50]]
+    images = {frame.stamp_ns: frame.labels for frame in (*before, *away, *after)}
+    every = {"keyframes.min_translation_m": 0.0, "keyframes.min_rotation_deg": 0.0}
+    given = {"device": "cpu", "semantics.voting": voting, "semantics.neighbours": "none"}
+    config = Config.from_flat({**given, **every})
+    mapper = SemanticMapper(config, OracleSegmenter(images.__getitem__, SPACE), build_voting(config)[0])
+    there, known = [], []
+    for part in (before, away, after):
+        for frame in part:
+            mapper.integrate(frame)
+        surface = mapper.surface()
+        distance = np.linalg.norm(surface.points[:, :2] - places[10][:2], axis=1)
+        inside = (distance < RADIUS_M + 0.05) & (surface.points[:, 2] > 0.15) & (surface.points[:, 2] < HEIGHT_M)
+        there.append(surface.labels[inside])
+        rest = surface.labels[distance > RADIUS_M + 0.3]
+        known.append((rest != 255).mean())
+    was, gone, now = there
+    assert min(known) > known[0] - 0.002, "what still stands keeps its votes"
+    assert len(was) > 200 and (was == chair).mean() > 0.9
+    assert len(gone) == 0
+    # What is unknown lies within it, where the free space ends that was seen while nothing stood there.
+    assert (now == cabinet).sum() > 0.8 * len(was) and (now == chair).sum() < 0.02 * len(was)
 
 
 def test_what_still_stands_is_not_cleared(scene):

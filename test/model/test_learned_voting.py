@@ -164,3 +164,20 @@ def test_one_field_maps_twenty_classes_and_forty(weights):
 def test_the_bundled_field_is_there_with_the_heads_of_the_ablation():
     options = build_field(Config()).options
     assert options.direct_classes == 20 and options.colors and options.voting.bound == 2.0
+
+
+@pytest.mark.parametrize("far_m", [0.0, 90_112.0, 300_032.0])
+def test_votes_are_the_same_however_far_from_the_origin_of_the_map(weights, frames, segmenter, far_m):
+    """Maps in coordinates of a country: a whole number of voxels and blocks away nothing may change but the place."""
+    found = []
+    for shift in (0.0, far_m):
+        mapper = build_mapper(config(weights, **{"volume.voxel_size_m": 0.0625}), segmenter)
+        for frame in frames:
+            pose = frame.world_T_cam.copy()
+            pose[0, 3] += shift
+            mapper.integrate(replace(frame, world_T_cam=pose))
+        found.append((mapper.votes.count, mapper.votes.total(torch.arange(mapper.votes.count)).sort().values))
+    (near_count, near), (far_count, far) = found
+    assert abs(near_count - far_count) < 0.02 * near_count
+    quantiles = torch.linspace(0, 1, 21)
+    torch.testing.assert_close(far.quantile(quantiles), near.quantile(quantiles), rtol=0.03, atol=0.03)

@@ -67,6 +67,35 @@ def test_looking_often_gives_what_looking_once_gives(frames):
     assert np.isin(alone, [0, 6, 255]).all() and 0.02 < (alone != labels).mean() < 0.5, "neighbours change something"
 
 
+class Unsure:
+    """Sees a chair everywhere, and much else: of 150 classes the map keeps 16."""
+
+    labels = LabelSpace.load("ade20k150")
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, rgb, stamp_ns=None):
+        h, w = grid_size(*rgb.shape[:2])
+        logits = torch.randn(len(self.labels), h, w, generator=self.generator)
+        logits[self.labels.index("chair")] += 4.0
+        return Segmentation(logits.softmax(0), torch.zeros(h, w), self.labels)
+
+
+def test_neighbours_do_not_take_what_is_not_kept_of_many_classes_for_unknown(frames):
+    chair, config = Unsure.labels.index("chair"), Config.from_flat({"device": "cpu", "volume.voxel_size_m": 0.06})
+    found = {}
+    for name, spatial in (("none", None), ("neighbours", geometric())):
+        mapper = SemanticMapper(config, Unsure(), spatial=spatial)
+        for frame in frames:
+            mapper.integrate(frame)
+        found[name] = mapper.surface()
+    alone, together = found["none"], found["neighbours"]
+    assert 0.05 < np.median(alone.confidence) < 0.5
+    assert (together.labels == chair).mean() >= (alone.labels == chair).mean() > 0.9
+    assert np.median(together.confidence) == pytest.approx(np.median(alone.confidence), rel=0.1)
+
+
 def test_an_update_names_every_block_whose_labels_it_may_have_changed(frames):
     mapper = mapper_with(geometric())
     for frame in frames[:-1]:

@@ -92,9 +92,41 @@ def test_beyond_64_classes_the_top_16_and_the_rest_are_kept():
     assert torch.equal(label.long(), truth)
     kept = table.distribution(rows)
     assert ((kept > 0).sum(dim=1) <= TOP_CLASSES).all()
-    assert (kept.sum(dim=1) <= 1 + 1e-5).all()
+    # Every view named a class, though not always one of those that are kept: nothing is unknown.
+    torch.testing.assert_close(kept.sum(dim=1), torch.ones(40))
+    assert (table.kept(rows) < 0.9).all()
+    torch.testing.assert_close(kept.amax(dim=1) * table.kept(rows), confidence)
     assert torch.allclose(confidence, total[torch.arange(40), truth], atol=1e-3)
     assert VoteTable.bytes_per_row(classes) < VoteTable.bytes_per_row(64)
+
+
+def test_beyond_64_classes_unknown_stays_what_it_is_beside_the_rest():
+    table = VoteTable(100, max_votes=60, max_rows=4)
+    rows = table.allocate(1)
+    p = torch.full((1, 100), 0.4 / 84)
+    p[:, :16] = 0.3 / 16
+    add(table, rows, p)  # 0.3 for kept classes, 0.4 for others, 0.3 unknown
+    assert float(table.kept(rows)) == pytest.approx(0.6, abs=1e-5)
+    assert float(table.distribution(rows).sum()) == pytest.approx(0.5, abs=1e-5)
+    assert table.labels(rows)[0].item() == 255
+
+
+def test_forgotten_votes_are_gone():
+    for classes in (3, 100):
+        table = VoteTable(classes, max_votes=60, max_rows=10)
+        rows = table.allocate(2)
+        p = torch.zeros(2, classes)
+        p[:, 2] = 0.9
+        for _ in range(5):
+            add(table, rows, p)
+        table.forget(rows[:1])
+        label, confidence = table.labels(rows)
+        assert label.tolist() == [255, 2] and confidence[0] == 0 and table.total(rows).tolist() == [0, 5]
+        other = torch.zeros(1, classes)
+        other[:, 1] = 0.5
+        add(table, rows[:1], other)
+        label, confidence = table.labels(rows)
+        assert label.tolist() == [1, 2] and confidence.tolist() == pytest.approx([0.5, 0.9])
 
 
 def test_memory_is_what_is_stated_and_bounded():
