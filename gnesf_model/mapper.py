@@ -38,7 +38,7 @@ from gnesf_model.volume.votes import VoteTable
 _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
 _FREE_VOX, _FREE = 1.0, 0.95
-"""A voxel so far beyond the band that votes is free; as it surely is at the second, a part of the truncation distance."""
+"""Free is a voxel so far beyond the band that votes, and any at the second, a part of the truncation distance."""
 _SHAPING = ("geometry", "device", "keyframes.", "segmenter.", "volume.", "semantics.", "predicted_depth.")
 """Sections whose settings shape the map, but for those in `ADJUSTABLE`."""
 

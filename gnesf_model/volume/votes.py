@@ -148,8 +148,8 @@ class VoteTable:
     def distribution(self, rows: torch.Tensor) -> torch.Tensor:
         """Class distribution (M, C) of rows (M,); all zero for index -1 and for rows without votes.
 
-        The remainder 1 - sum is unknown. Beyond 64 classes it is that of the `kept` votes: what went to other classes is
-        neither theirs nor unknown.
+        The remainder 1 - sum is unknown. Beyond 64 classes this is the distribution of the `kept` votes: what went to
+        other classes is neither theirs nor unknown.
         """
         total = self.total(rows) * self.kept(rows)
         mean = self._at("votes", rows) * torch.where(total > 0, 1.0 / total, 0.0)[:, None]
