@@ -91,6 +91,7 @@ class ResultBag:
 
     Attributes:
         folder: of the bag.
+        ended: why nothing more is written to it; empty while all is.
 
     Raises:
         FileExistsError: `folder` is there already.
@@ -106,6 +107,7 @@ class ResultBag:
         for name, definition in LEGEND_TYPES.items():
             types.register(get_types_from_msg(definition, name))
         self._mapper = mapper
+        self.ended = ""
         self._global_frame, self._period_ns = config.input.global_frame, round(config.node.record_period_s * 1e9)
         self._grid_frame = grid_frame(config)
         self._occupancy = OccupancyMapper(mapper, config.occupancy)
@@ -142,6 +144,7 @@ class ResultBag:
             self._write_frame(frame, segmentation, blocks, frame_id)
         except OSError as error:
             logger.error("the recording of results ends here, %s: free some space, or record elsewhere", error)
+            self.ended = str(error)
             self._finish()
 
     def changed(self, blocks: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections import Counter, deque
@@ -10,12 +11,14 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from gnesf_model.data.pose_chain import POSE_SOURCES
 from gnesf_model.machine import peak_memory_mb
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment import BUNDLED, FOR_DEMONSTRATION
 from gnesf_ros import stamps
 from gnesf_ros.inputs import FrameInput
 from gnesf_ros.mapping import MapState
+from gnesf_ros.optional_messages import absent
 from gnesf_ros.status import Tally
 from gnesf_ros.subscriptions import Topic, renaming
 from gnesf_ros.worker import Worker
@@ -24,6 +27,11 @@ PATIENCE_S = 5.0
 """So long nothing may come out before it is an error."""
 _REPEAT_S, _REMIND_S = 5.0, 30.0
 """Shortest time between two warnings of new drops of one kind, and between two that say the same."""
+_RECURRING = 3
+"""In so many of the last seconds stamps must have stepped back to be a fault."""
+_SHARED = ("tf", "tf_static")
+"""Topics that have many publishers."""
+_OTHER_TRANSPORT = "choose node.image_transport or node.depth_transport"
 _NO_FAULT = ("superseded", "clock_jump", "paused", "inactive", "first_view")
 """Drops that are how the node is meant to work."""
 
@@ -74,6 +82,7 @@ class Diagnosis:
                 _status(f"{name}: input", level, text, self._input_values(drops)),
                 _status(f"{name}: segmenter", *self._segmenter_words(), {"model": self._segmenter}),
                 _status(f"{name}: mapping", *self._mapping_words(state), self._mapping_values(state)),
+                _status(f"{name}: outputs", *_output_words(state), _output_values(state)),
             ],
         )
 
@@ -93,6 +102,8 @@ class Diagnosis:
         now = time.monotonic()
         fresh = drops - self._history[0][2]
         faults = [f"{n} dropped ({reason}): {messages[reason]}" for reason, n in _faults(fresh)]
+        if clock := self._clocks_at_odds(messages):
+            faults.append(clock)
         noticed = self._history[-1][3] - self._history[0][3]
         faults += [f"{n} noticed ({reason}): {messages[reason]}" for reason, n in _faults(noticed)]
         if state.paused:
@@ -116,6 +127,19 @@ class Diagnosis:
             level = DiagnosticStatus.WARN if state.processed else DiagnosticStatus.ERROR
             return level, "; ".join(problems)
         return DiagnosticStatus.ERROR, "nothing is mapped: " + ("; ".join(problems) or "no reason is known")
+
+    def _clocks_at_odds(self, messages: dict[str, str]) -> str:
+        """What to say where stamps step back again and again: a bag that loops does so once in a while."""
+        counts = [drops["clock_jump"] for _, _, drops, _ in self._history]
+        if sum(b > a for a, b in itertools.pairwise(counts)) < _RECURRING:
+            return ""
+        several = [topic for topic in self._inputs.topics.values() if self._inputs.publishers(topic.role) > 1]
+        whose = "; ".join(
+            f"{t.name} has {self._inputs.publishers(t.role)} publishers" for t in several if t.role not in _SHARED
+        )
+        return f"stamps step back again and again, so nothing can be paired: {messages['clock_jump']}" + (
+            f" ({whose}: do their clocks agree?)" if whose else ""
+        )
 
     def _silent_cameras(self, now: float) -> list[str]:
         """Cameras that are missing while others go on."""
@@ -148,17 +172,27 @@ class Diagnosis:
             return f"no message on {topic.name}, but {elsewhere}"
         if not publishers:
             return f"no message on {topic.name}: nobody publishes it (start its publisher, or {renaming(topic.role)})"
-        if topic.incompatible:
+        if policy := self._inputs.unheard(topic):
             return (
-                f"no message on {topic.name}: the {topic.incompatible} of its publisher and of this node do not "
-                f"match (qos_overrides.{topic.name}.subscription.{topic.incompatible})"
+                f"no message on {topic.name}: the {policy} of its publisher and of this node do not "
+                f"match (qos_overrides.{topic.name}.subscription.{policy})"
             )
         if others := sorted(types - {topic.kind}):
+            other = "choose another input.pose_source" if topic.role in POSE_SOURCES else _OTHER_TRANSPORT
             return (
                 f"no message on {topic.name}: its publisher sends {', '.join(others)}, {topic.kind} is expected ("
-                f"{renaming(topic.role)}, or choose node.image_transport or node.depth_transport)"
+                f"{renaming(topic.role)}, or {other})"
             )
-        return f"no message on {topic.name}: it has {publishers} publisher(s), which sent nothing yet"
+        if self._inputs.keeps_for_late(topic):
+            override = f"qos_overrides.{topic.name}.subscription"
+            return (
+                f"no message on {topic.name}: what its publisher sent before this node came is kept for those who "
+                f"ask for it: set {override}.durability to transient_local and {override}.reliability to reliable"
+            )
+        return (
+            f"no message on {topic.name}: it has {publishers} publisher(s), from which nothing arrived: nothing was "
+            "sent yet, or all was lost on the way, as large images are (docs/install.md)"
+        )
 
     def _log(self, level: bytes, text: str, drops: Counter, messages: dict[str, str]) -> None:
         """Warn of new drops and of errors, each at most once in a while."""
@@ -197,7 +231,8 @@ class Diagnosis:
         for role, topic in self._inputs.topics.items():
             rate = (topic.received - first_counts[role]) / span
             words = f"{topic.received} messages, {rate:.1f} Hz, {self._inputs.publishers(role)} publisher(s)"
-            values[f"{role} {topic.name}"] = words + (f", incompatible {topic.incompatible}" * bool(topic.incompatible))
+            policy = self._inputs.unheard(topic)
+            values[f"{role} {topic.name}"] = words + (f", incompatible {policy}" * bool(policy))
         values["images waiting"] = self._inputs.assembler.waiting
         values |= {f"dropped: {reason}": drops[reason] for reason in sorted(drops)}
         values |= {f"noticed: {reason}": count for reason, count in sorted(self._history[-1][3].items())}
@@ -228,22 +263,42 @@ class Diagnosis:
             "peak memory of the process": f"{peak_memory_mb():.0f} MB",
             "device": self._device,
         }
-        values |= {f"{stage} p50": f"{ms:.2f} ms" for stage, ms in state.stages_ms.items()}
-        # Asked for more often than it comes: whoever waits for it finds here why.
-        return values | {
-            f"{name} waits": f"{rest_s:.1f} s after each, for it takes long (node.output_share)"
-            for name, rest_s in state.resting_s.items()
-        }
+        return values | {f"{stage} p50": f"{ms:.2f} ms" for stage, ms in state.stages_ms.items()}
 
 
-def inactive(node: Node) -> DiagnosticArray:
-    """The diagnostics of a node that is configured and not active."""
+def idle(node: Node, phase: str, failure: Exception | None) -> DiagnosticArray:
+    """The diagnostics of a node that is not active.
+
+    Args:
+        node: it.
+        phase: ``inactive``, which is configured, or ``unconfigured``.
+        failure: why its latest transition failed; None when it did not.
+    """
     name = node.get_fully_qualified_name()
-    text = f"inactive: nothing is mapped until the node is activated (ros2 lifecycle set {name} activate)"
+    verb = "activate" if phase == "inactive" else "configure"
+    text = f"{phase}: nothing is mapped until the node is {verb}d (ros2 lifecycle set {name} {verb})"
+    level = DiagnosticStatus.WARN
+    if failure is not None:
+        text, level = f"{text}; the latest attempt failed: {' '.join(str(failure).split())}", DiagnosticStatus.ERROR
     return DiagnosticArray(
         header=stamps.header(node.get_clock().now().nanoseconds, ""),
-        status=[_status(f"{name.lstrip('/')}: input", DiagnosticStatus.WARN, text, {})],
+        status=[_status(f"{name.lstrip('/')}: input", level, text, {})],
     )
+
+
+def _output_words(state: MapState) -> tuple[bytes, str]:
+    if state.lacking:
+        return DiagnosticStatus.WARN, "; ".join(f"{name}: {why}" for name, why in state.lacking.items())
+    return DiagnosticStatus.OK, "what somebody subscribes to is published"
+
+
+def _output_values(state: MapState) -> dict[str, Any]:
+    """Why an output is missing, or comes less often than its period says."""
+    slow = {
+        f"{name} waits": f"{rest_s:.1f} s after each, for it takes long (node.output_share)"
+        for name, rest_s in state.resting_s.items()
+    }
+    return {**state.lacking, **absent(), **slow}
 
 
 def _faults(drops: Counter) -> list[tuple[str, int]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import traceback
 from collections import deque
+from collections.abc import Iterable
 
+from diagnostic_msgs.msg import DiagnosticArray
 from gnesf_msgs.msg import MapperStatus
 from rclpy.clock import Clock, ClockType
 
@@ -14,12 +16,13 @@ from gnesf_model.config import Config
 from gnesf_model.device import release_memory
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.recording import ResultBag, free_folder
-from gnesf_ros import diagnosis, log_bridge
+from gnesf_ros import diagnosis, log_bridge, qos
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
 from gnesf_ros.managed import EntityScope, ManagedNode
 from gnesf_ros.map_outputs import MapOutputs
 from gnesf_ros.mapping import Mapping
+from gnesf_ros.outlet import Outlet
 from gnesf_ros.parameters import declare_parameters, follow_changes
 from gnesf_ros.parts import Active, Configured
 from gnesf_ros.publishers import Publishers
@@ -69,6 +72,7 @@ class GnesfNode:
         self.node = ManagedNode(NAME, self)
         self.config = declare_parameters(self.node)
         refuse_without_effect(self.config)
+        qos.check_overrides(self.node)
         self._log_bridge = log_bridge.install(self.node.get_logger())
         self._configured: Configured | None = None
         self._active: Active | None = None
@@ -77,6 +81,9 @@ class GnesfNode:
         self._restarts: deque[tuple[int, Mark]] = deque()
         """Maps that pose jumps began, noted by the worker's thread."""
         self._services = Services(self)
+        # In every state: a node that waits for its life-cycle manager, or that could not be configured, says so.
+        self._diagnostics = Outlet(self.node, DiagnosticArray, "/diagnostics", qos.output())
+        self.node.create_timer(_DIAGNOSTICS_S, self._on_diagnostics, clock=_steady())
         follow_changes(self.node, lambda: self.config, self._phase, self._take_config)
 
     def configure(self) -> None:
@@ -90,6 +97,7 @@ class GnesfNode:
             self._configured = self._with_outputs(mapper)
         self._last_status = None
         self._restarts.clear()
+        self._warn_of_overrides("publisher", (p.topic_name for p in self.node.publishers))
         self._configured.worker.start()
         self._configured.publishers.legend()
         self._publish_status()
@@ -104,6 +112,7 @@ class GnesfNode:
         self._configured.worker.call(self._configured.mapper.jumps.forget)
         with self._inputs.recording():
             self._active = self._with_inputs(self._configured)
+        self._warn_of_overrides("subscription", (s.topic_name for s in self.node.subscriptions))
         self._configured.mapping.active = True
         self._configured.worker.refuse("paused" if self._configured.mapping.paused else "")
         self._publish_status()
@@ -199,7 +208,6 @@ class GnesfNode:
             max_queue=config.node.max_queue,
             alive=node.context.ok,
         )
-        node.create_timer(_DIAGNOSTICS_S, self._on_diagnostics, clock=_steady())
         return Configured(mapper, publishers, mapping, worker, Tally(worker))
 
     def _with_inputs(self, parts: Configured) -> Active:
@@ -208,6 +216,10 @@ class GnesfNode:
         inputs = FrameInput(self.node, self.config, worker.submit, lambda: not worker.pending)
         self.node.create_timer(_POLL_S, self._on_poll, clock=_steady())
         return Active(inputs, Diagnosis(self.node, inputs, worker, parts.mapper, parts.tally))
+
+    def _warn_of_overrides(self, end: str, topics: Iterable[str]) -> None:
+        for words in qos.without_effect(self.node, end, topics):
+            self.node.get_logger().warning(words)
 
     def _color_frame(self) -> str:
         return self._active.inputs.color_frame if self._active else ""
@@ -252,8 +264,11 @@ class GnesfNode:
 
     def _on_diagnostics(self) -> None:
         parts, active = self._configured, self._active
-        message = active.diagnosis.look(parts.mapping.state) if active else diagnosis.inactive(self.node)
-        parts.publishers.diagnostics(message)
+        if active is not None:
+            message = active.diagnosis.look(parts.mapping.state)
+        else:
+            message = diagnosis.idle(self.node, self._phase(), self.node.failure)
+        self._diagnostics.publish(message)
 
     def _publish_status(self) -> None:
         """Tell how far the map is, when something has changed."""

@@ -32,6 +32,8 @@ NO_TF = (
 )
 SILENCE_S = 2.0
 """With ``queue: all``, so long after the last message a recording counts as over."""
+_PATIENCE_S = 2.0
+"""A pose source that was chosen and sends nothing for so long gives way to one that does."""
 _HELD_POSES = 4000
 """Poses kept until the pose source is settled: 10 s at 400 Hz."""
 _POSE_TYPES = {
@@ -71,6 +73,7 @@ class FrameInput:
         self._every_frame = config.node.queue == "all"
         self._held: deque[tuple[str, Any]] = deque(maxlen=_HELD_POSES)
         self._ended = True
+        self._settled_s = 0.0
         self._subscriptions = Subscriptions(node, self._on_message)
         self.topics = self._subscriptions.topics
         if TFMessage is None and config.input.pose_source == "tf":
@@ -92,7 +95,7 @@ class FrameInput:
         self._guarded("the frame", self._poll)
 
     def _poll(self) -> None:
-        if self.assembler.pose_source is None and self.images_received:
+        if self.images_received:
             self._settle_pose_source()
         if not self._every_frame:
             frames = self.assembler.poll(self._node.get_clock().now().nanoseconds)
@@ -109,6 +112,14 @@ class FrameInput:
     def types(self, name: str) -> set[str]:
         """The message types that publishers of a topic send."""
         return {info.topic_type for info in self._node.get_publishers_info_by_topic(name)}
+
+    def unheard(self, topic: Topic) -> str:
+        """The quality of service in which a publisher of a topic does not match ours now; empty where all do."""
+        return self._subscriptions.mismatch(topic)
+
+    def keeps_for_late(self, topic: Topic) -> bool:
+        """Whether a publisher of a topic keeps what it sent for late subscribers that ask for it, and ours does not."""
+        return self._subscriptions.misses_the_past(topic)
 
     def elsewhere(self, topic: Topic) -> str:
         """Where the images of a silent topic come by another transport, with the remedy; empty where they do not."""
@@ -185,8 +196,7 @@ class FrameInput:
 
     def _on_color(self, feed: MessageFeed, msg: Any) -> None:
         self.color_frame = msg.header.frame_id
-        if self.assembler.pose_source is None:
-            self._settle_pose_source()
+        self._settle_pose_source()
         feed.color(msg)
 
     def _on_tf_static(self, msg: Any) -> None:
@@ -199,23 +209,45 @@ class FrameInput:
             self._shared.pose(msg)
 
     def _settle_pose_source(self) -> None:
-        """pose_source auto: the first of `POSE_SOURCES` that is published, once there are images."""
-        for source in POSE_SOURCES:
-            if source in self.topics and self.publishers(source):
-                break
+        """pose_source auto: the first of `POSE_SOURCES` that is published, once there are images.
+
+        One that then sends nothing, and not one pose has come from, gives way to one that does.
+        """
+        chosen = self.assembler.pose_source
+        if chosen is None:
+            found = [source for source in POSE_SOURCES if self._published(source)]
+        elif (
+            self._config.input.pose_source == "auto"
+            and not self.topics[chosen].received
+            and time.monotonic() - self._settled_s > _PATIENCE_S
+        ):
+            found = [source for source in POSE_SOURCES if source in self.topics and self.topics[source].received]
         else:
             return
+        if not found:
+            return
+        (source, *_) = found
         try:
             self.assembler.use_pose_source(source)
         except ValueError as error:
             self.trouble = str(error)
             return
         self.trouble = ""
+        self._settled_s = time.monotonic()
+        if chosen is not None:
+            self._node.get_logger().warning(
+                f"{self.topics[chosen].name} is published, but not one pose came from it (input.pose_source chooses)"
+            )
         self._log_pose_source(source)
         for held_source, msg in self._held:
             if held_source == source:
                 self._shared.pose(msg)
         self._held.clear()
+
+    def _published(self, source: str) -> bool:
+        """Whether somebody publishes the topic of a pose source, as messages of its type."""
+        topic = self.topics.get(source)
+        return topic is not None and topic.kind in self.types(topic.name)
 
     def _log_pose_source(self, source: str) -> None:
         unnamed = source in ("pose", "pose_with_covariance")

@@ -43,11 +43,12 @@ def level_transform(grid: Grid, head: Header, child: str) -> TransformStamped:
 
 
 def voxel_blocks_message(
-    blocks: VoxelBlocks, voxel_size_m: float, truncation_m: float, reset: bool, head: Header
+    blocks: VoxelBlocks, voxel_size_m: float, truncation_m: float, reset: bool, sequence: int, head: Header
 ) -> VoxelBlocksMessage:
     """gnesf_msgs/VoxelBlocks."""
     return VoxelBlocksMessage(
         header=head,
+        sequence=sequence & 0xFFFFFFFF,
         reset=reset,
         voxel_size=voxel_size_m,
         truncation=truncation_m,

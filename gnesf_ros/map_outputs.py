@@ -32,6 +32,9 @@ from gnesf_ros.outlet import Outlet, Pace
 
 _BLOCKS_PER_MESSAGE = 4096
 """6 MB."""
+_MESSAGES_AT_ONCE = 2
+"""Of those, between two frames."""
+_GRID = "~/occupancy_grid"
 _RENDERED = ("semantic_map", "semantic_map_color", "depth")
 
 
@@ -47,17 +50,19 @@ class MapOutputs:
 
     Attributes:
         looks: makes outputs from the map, here and elsewhere.
+        lacking: why an output that is asked for is not there, or not all of it, by its topic.
     """
 
     def __init__(self, node: Node, mapper: SemanticMapper, config: Config) -> None:
         self._config = config
+        self.lacking: dict[str, str] = {}
         self.looks = Looks(mapper.no_memory)
         self._node, self._mapper = node, mapper
         self._global_frame = config.input.global_frame
         self._grid_frame = grid_frame(config)
         levelled = self._grid_frame != self._global_frame
         self._cloud = Outlet(node, PointCloud2, "~/semantic_cloud", qos.latched())
-        self._grid = Outlet(node, OccupancyGrid, "~/occupancy_grid", qos.latched())
+        self._grid = Outlet(node, OccupancyGrid, _GRID, qos.latched())
         self._update_type = optional("map_msgs", "OccupancyGridUpdate")
         self._updates = self._create(self._update_type, "~/occupancy_grid_updates", qos.output())
         self._level = self._create(optional("tf2_msgs", "TFMessage") if levelled else None, "/tf_static", qos.latched())
@@ -79,8 +84,8 @@ class MapOutputs:
         self._infos = [Outlet(node, CameraInfo, f"~/{name}/camera_info", qos.output()) for name in _RENDERED]
         self._occupancy = OccupancyMapper(mapper, config.occupancy)
         self._changes = BlockChanges(lambda: mapper.grid)
+        self._sequence, self._voxels_left = 0, False
         self._shown_grid: Grid | None = None
-        self._said = ""
         self._began = False
         self._eye = np.zeros(3)
         self._paces = {
@@ -155,6 +160,8 @@ class MapOutputs:
             self._paces["voxels"].again()
         if self._voxels.wanted and self._paces["voxels"].due(version):
             spent |= self._due("voxels", version, lambda: self._publish_voxels(self._head(stamp_ns)))
+            if self._voxels_left:
+                self._paces["voxels"].again()
         if self._tsdf.newcomers():
             self._paces["tsdf"].again()
         if self._tsdf.wanted and self._paces["tsdf"].due(version):
@@ -206,9 +213,9 @@ class MapOutputs:
                 f"the occupancy grid leaves out surface beyond occupancy.max_size_m ({size:g} m): check the poses, or "
                 "raise it"
             )
-        if why and why != self._said:
+        if why and why != self.lacking.get(_GRID):
             self._node.get_logger().warning(why)
-        self._said = why
+        self.lacking = {_GRID: why} if why else {}
 
     def _publish_mesh(self, head: Header) -> None:
         mesh = nearest_triangles(self._mapper.mesh(), self._eye, self._config.node.mesh_max_triangles)
@@ -217,10 +224,17 @@ class MapOutputs:
     def _publish_voxels(self, head: Header) -> None:
         size, truncation_m = self._mapper.grid.voxel_size_m, self._mapper.truncation_m
         with self._changes.taken() as (slots, reset):
-            for part in slots.split(_BLOCKS_PER_MESSAGE) if len(slots) else [slots]:
+            parts = slots.split(_BLOCKS_PER_MESSAGE) if len(slots) else [slots]
+            for part in parts[:_MESSAGES_AT_ONCE]:
                 blocks = voxel_blocks(self._mapper, part)
-                self._voxels.publish(map_messages.voxel_blocks_message(blocks, size, truncation_m, reset, head))
+                message = map_messages.voxel_blocks_message(blocks, size, truncation_m, reset, self._sequence, head)
+                self._voxels.publish(message)
+                self._sequence += 1
                 reset = False
+            for part in parts[_MESSAGES_AT_ONCE:]:
+                self._changes.add(part)
+        # A subscriber's queue holds ten: who gets all of a large map gets it bit by bit.
+        self._voxels_left = len(parts) > _MESSAGES_AT_ONCE
 
     def _publish_tsdf(self, head: Header) -> None:
         voxels = voxel_points(self._mapper, self._eye, self._config.node.tsdf_max_points)

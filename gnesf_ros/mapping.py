@@ -35,6 +35,7 @@ class MapState:
         too_fast: frames that turned too fast to vote; their depth is in the map.
         paused: why nothing is mapped until somebody resumes, after a pose jump; empty otherwise.
         trouble: why an output could not be made from the map; empty while all can.
+        lacking: why an output that is asked for is not there, by its name.
         resting_s: seconds between two of an output that takes so long that its period is not kept, by its name.
         voxels: voxels that hold votes.
         blocks: voxel blocks.
@@ -54,6 +55,7 @@ class MapState:
     voxels: int = 0
     blocks: int = 0
     memory_mb: float = 0.0
+    lacking: dict[str, str] = field(default_factory=dict)
     resting_s: dict[str, float] = field(default_factory=dict)
     stages_ms: dict[str, float] = field(default_factory=dict)
     finished_s: float = 0.0
@@ -138,13 +140,9 @@ class Mapping:
             return
         spent = self._outputs.publish(self.state.stamp_ns)
         self._remember(spent)
-        if spent or self.state.trouble != self._outputs.looks.trouble:
-            self.state = replace(
-                self.state,
-                stages_ms=self._medians(),
-                trouble=self._outputs.looks.trouble,
-                resting_s=self._outputs.resting_s,
-            )
+        said = self._outputs_say()
+        if spent or any(getattr(self.state, name) != value for name, value in said.items()):
+            self.state = replace(self.state, stages_ms=self._medians(), **said)
 
     def reset(self) -> int:
         """Empty the map; gives the generation of the new one."""
@@ -217,8 +215,7 @@ class Mapping:
             processed=self.state.processed + 1,
             keyframes=self.state.keyframes + (update.keyframe is not None),
             too_fast=self._mapper.keyframes.too_fast,
-            trouble=self._outputs.looks.trouble,
-            resting_s=self._outputs.resting_s,
+            **self._outputs_say(),
             voxels=self._mapper.votes.count,
             blocks=self._mapper.grid.count,
             memory_mb=self._mapper.memory_bytes / 1e6,
@@ -226,6 +223,13 @@ class Mapping:
             finished_s=self._finished_s[-1],
             rate_hz=(len(self._finished_s) - 1) / span if span > 0 else 0.0,
         )
+
+    def _outputs_say(self) -> dict[str, Any]:
+        """What a state says of the outputs."""
+        lacking = dict(self._outputs.lacking)
+        if self._record is not None and self._record.ended:
+            lacking["record"] = f"nothing more is written to {self._record.folder}: {self._record.ended}"
+        return {"trouble": self._outputs.looks.trouble, "lacking": lacking, "resting_s": self._outputs.resting_s}
 
     def _remember(self, stages: dict[str, float]) -> None:
         for name, ms in stages.items():

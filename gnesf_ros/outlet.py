@@ -8,7 +8,8 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from gnesf_ros import qos
 
 try:  # Humble calls the module otherwise, and has no event for a new subscriber
     from rclpy.event_handler import PublisherEventCallbacks
@@ -41,7 +42,7 @@ class Outlet:
             kind,
             topic,
             profile,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=qos.overridden(node, node.resolve_topic_name(topic), "publisher"),
             event_callbacks=events,
         )
 

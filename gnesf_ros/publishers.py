@@ -1,11 +1,10 @@
-"""Everything that the node says of single images and of itself; work that nobody subscribes to is not done."""
+"""Everything that the node says of single images and of its progress; work that nobody subscribes to is not done."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from diagnostic_msgs.msg import DiagnosticArray
 from gnesf_msgs.msg import Legend, MapperStatus
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -50,7 +49,6 @@ class Publishers:
         self._legend = Outlet(node, Legend, "~/semantic/legend", qos.latched())
         self._label_info = self._create_label_info()
         self._status = Outlet(node, MapperStatus, "~/status", qos.latched())
-        self._diagnostics = Outlet(node, DiagnosticArray, "/diagnostics", qos.output())
 
     def legend(self) -> None:
         """What the label values mean; kept for late subscribers."""
@@ -88,10 +86,6 @@ class Publishers:
     def status(self, message: MapperStatus) -> None:
         """Counters; the last ones are kept for late subscribers."""
         self._status.publish(message)
-
-    def diagnostics(self, message: DiagnosticArray) -> None:
-        """The state of the node in words."""
-        self._diagnostics.publish(message)
 
     def _create_label_info(self) -> Outlet | None:
         kind = optional("vision_msgs", "LabelInfo")  # Humble's vision_msgs 4.0 has it, older ones do not

@@ -28,8 +28,8 @@ from gnesf_ros.worker import Worker
 
 T = TypeVar("T")
 
-MAX_VIEW_PX = 4096 * 4096
-"""Larger views are refused: rendering takes some hundred bytes a pixel."""
+MAX_VIEW_PX = 1920 * 1200
+"""Larger views are refused: mapping waits for them, 4 s on one core, and they take 300 MB, for a million pixels."""
 MAX_VIEW_DEPTH_M = 1000.0
 
 
@@ -169,7 +169,10 @@ def view_of(request: Any, global_frame: str) -> tuple[Camera, np.ndarray, float 
         raise ValueError(f"the pose is in the frame {frame!r}, expected that of the map, {global_frame!r}, or none")
     camera = decode_camera_info(request.camera_info).camera
     if camera.width * camera.height > MAX_VIEW_PX:
-        raise ValueError(f"the view is {camera.width}x{camera.height} pixels, expected at most {MAX_VIEW_PX} in all")
+        raise ValueError(
+            f"the view is {camera.width}x{camera.height} pixels, expected at most {MAX_VIEW_PX} in all: mapping waits "
+            "for it"
+        )
     reach = request.max_depth_m
     if not (math.isfinite(reach) and 0.0 <= reach <= MAX_VIEW_DEPTH_M):
         raise ValueError(f"max_depth_m is {reach}, expected 0 (as far as the map is measured) to {MAX_VIEW_DEPTH_M:g}")

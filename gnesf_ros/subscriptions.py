@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSPolicyKind, QoSProfile, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from sensor_msgs.msg import CompressedImage, Image
 
+from gnesf_ros import qos
 from gnesf_ros.launch_arguments import REMAPPINGS
 
 try:  # Humble calls the module otherwise
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks
-
-_OVERRIDES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
 Taker = Callable[[Any], None]
 """What a message is handed to."""
@@ -37,7 +35,7 @@ class Topic:
         kind: the message type that is expected, as `ros2 topic info` names it.
         received: messages so far.
         last_s: steady time of the latest one.
-        incompatible: the QoS policy in which a publisher does not match, empty while all do.
+        mismatched: whether there ever was a publisher that is not heard; `Subscriptions.mismatch` says of now.
     """
 
     role: str
@@ -45,7 +43,7 @@ class Topic:
     kind: str = ""
     received: int = 0
     last_s: float = 0.0
-    incompatible: str = ""
+    mismatched: bool = False
 
 
 class Subscriptions:
@@ -63,13 +61,15 @@ class Subscriptions:
         self.topics: dict[str, Topic] = {}
         self._node, self._on_message = node, on_message
         self._subscriptions: dict[str, Any] = {}
+        self._profiles: dict[str, QoSProfile] = {}
 
     def add(self, role: str, kind: type, name: str, profile: QoSProfile, take: Taker) -> None:
         """Subscribe to a topic; its quality of service can be overridden (qos_overrides)."""
         package = kind.__module__.partition(".")[0]
         topic = Topic(role, self._node.resolve_topic_name(name), f"{package}/msg/{kind.__name__}")
         self.topics[role] = topic
-        profile = copy.copy(profile)  # rclpy writes overrides into the profile, which are this topic's alone
+        # rclpy writes overrides into the profile, which are this topic's alone.
+        profile = self._profiles[role] = copy.copy(profile)
 
         def on_message(msg: Any) -> None:
             topic.received += 1
@@ -77,9 +77,10 @@ class Subscriptions:
             self._on_message(topic, take, msg)
 
         def on_incompatible(event: Any) -> None:
-            topic.incompatible = qos_policy_name_from_kind(event.last_policy_kind).lower()
+            topic.mismatched = True
+            policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
             self._node.get_logger().warning(
-                f"a publisher of {topic.name} is not heard: its {topic.incompatible} does not match (ours: "
+                f"a publisher of {topic.name} is not heard: its {policy} does not match (ours: "
                 f"{_words(profile)}); change it there, or here with qos_overrides.{topic.name}.subscription"
             )
 
@@ -88,20 +89,34 @@ class Subscriptions:
             name,
             on_message,
             profile,
-            qos_overriding_options=QoSOverridingOptions(self._overridden(topic.name)),
+            qos_overriding_options=qos.overridden(self._node, topic.name, "subscription"),
             # No default ones: every event that is watched for costs time whenever anything happens (see `Outlet`), and
             # the diagnostics find another message type themselves.
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible, use_default_callbacks=False),
         )
 
-    def _overridden(self, topic: str) -> list[QoSPolicyKind]:
-        """Policies that the user overrides.
+    def mismatch(self, topic: Topic) -> str:
+        """The QoS policy in which a publisher that is there now does not match, empty where all do."""
+        if not topic.mismatched:
+            return ""
+        profile = self._profiles[topic.role]
+        for info in self._node.get_publishers_info_by_topic(topic.name):
+            theirs = info.qos_profile
+            if (theirs.reliability, profile.reliability) == (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE):
+                return "reliability"
+            if (theirs.durability, profile.durability) == (
+                DurabilityPolicy.VOLATILE,
+                DurabilityPolicy.TRANSIENT_LOCAL,
+            ):
+                return "durability"
+        return ""
 
-        Of the others rclpy would declare parameters, too, which keep the first activation's values for good.
-        """
-        given = self._node._parameter_overrides  # rclpy has no public way to names that were given and not declared
-        prefix = f"qos_overrides.{topic}.subscription"
-        return [kind for kind in _OVERRIDES if f"{prefix}.{kind.name.lower()}" in given]
+    def misses_the_past(self, topic: Topic) -> bool:
+        """Whether a publisher keeps what it sent for late subscribers that ask for it, and this one does not."""
+        if self._profiles[topic.role].durability == DurabilityPolicy.TRANSIENT_LOCAL:
+            return False
+        publishers = self._node.get_publishers_info_by_topic(topic.name)
+        return any(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in publishers)
 
     def image_topic(self, raw: str, transport: str) -> tuple[str, type]:
         """An image topic and its type; that of compressed images follows a remapping of the raw one."""

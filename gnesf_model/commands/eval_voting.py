@@ -89,5 +89,7 @@ def table(title: str, scores: dict[str, dict[str, Any]]) -> str:
 def _difference(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
+    if found["interval"] is None:
+        return f"{found['miou']:+.3f} (one alone: not shown)"
     low, high = found["interval"]
     return f"{found['miou']:+.3f} ({low:+.3f} to {high:+.3f}{'' if found['shown'] else ', not shown'})"

@@ -8,6 +8,7 @@ in the same order, however the topics interleave within the waiting time.
 from __future__ import annotations
 
 import bisect
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.trajectory import CLOCK_JUMP_NS, NotReady
 
 _T = TypeVar("_T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -177,7 +179,7 @@ class FrameAssembler:
         """
         if now_ns is not None:
             if self._now_ns is not None and now_ns < self._now_ns - CLOCK_JUMP_NS:
-                self._start_over()
+                self._start_over("the clock", self._now_ns, now_ns)
             self._now_ns = now_ns
         if self._decided_ns is not None:
             self._infos.forget_before(self._decided_ns)
@@ -194,6 +196,9 @@ class FrameAssembler:
                 self.drop(error)
             except FrameDropped as error:
                 self.drop(error)
+            except Exception as error:  # a fault of ours must not keep the images behind this one waiting
+                self.drop(FrameDropped("internal_error", f"an image: {type(error).__name__}: {error}"))
+                logger.exception("internal error, an image is lost")
             self._decided_ns = self._waiting.pop(0).stamp_ns
             self._infos.decided(self._decided_ns)
         if not self._waiting:
@@ -284,17 +289,21 @@ class FrameAssembler:
         self.received[kind] += 1
         newest = self._newest.get(kind)
         if newest is not None and stamp_ns < newest - CLOCK_JUMP_NS:
-            self._start_over(stamp_ns)
+            self._start_over(f"stamps of {kind}", newest, stamp_ns, stamp_ns)
             newest = None
         self._newest[kind] = stamp_ns if newest is None else max(newest, stamp_ns)
 
-    def _start_over(self, now_ns: int | None = None) -> None:
+    def _start_over(self, what: str, from_ns: int, to_ns: int, now_ns: int | None = None) -> None:
         """Clear every buffer, as time stepped back to `now_ns`; camera info and static transforms stay true.
 
         A transform whose stamps step back starts over by itself.
+
+        Args:
+            what: stepped back, from and to which time.
         """
+        text = f"{what} stepped back from {from_ns * 1e-9:.3f} to {to_ns * 1e-9:.3f} s: buffers were cleared"
         for _ in range(max(1, len(self._waiting))):
-            self.drop(FrameDropped("clock_jump", "stamps stepped back: buffers were cleared"))
+            self.drop(FrameDropped("clock_jump", text))
         self._waiting.clear()
         self._depths.reset()
         self._infos.reset()

@@ -10,9 +10,8 @@ import numpy as np
 
 from gnesf_model.config import Config
 from gnesf_model.data.source import FrameSource
-from gnesf_model.evaluation.recording_tables import ViewDepthMaker, score_recording
+from gnesf_model.evaluation.recording_tables import REFERENCES, ViewDepthMaker, score_recording
 from gnesf_model.evaluation.unit_scores import UnitScores
-from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.frame import Frame
 from gnesf_model.segment.segmenter import Segmenter
@@ -54,7 +53,7 @@ def dataset_table(
     surface, images = UnitScores(segmenter.labels), UnitScores(segmenter.labels)
     recordings: dict[str, Any] = {}
     for scene in scenes:
-        keyframes = score_recording(
+        keyframes, dropped = score_recording(
             scene.source,
             segmenter,
             trained,
@@ -67,10 +66,10 @@ def dataset_table(
             points=scene.points,
             progress=progress(scene),
         )
-        found = {"room": scene.room, "keyframes": keyframes, "dropped": dict(scene.source.drops)}
+        found = {"room": scene.room, "keyframes": keyframes, "dropped": dict(dropped)}
         recordings[scene.source.name] = found
     return {
-        "table2": surface.to_json((AVERAGED, MAJORITY)),
-        "images": images.to_json((AVERAGED, MAJORITY)),
+        "table2": surface.to_json(REFERENCES),
+        "images": images.to_json(REFERENCES),
         "recordings": recordings,
     }

@@ -20,9 +20,9 @@ from gnesf_model.evaluation.novel_views import (
     observed,
     variant_labels,
 )
-from gnesf_model.evaluation.recording_tables import MappedRecording, map_all_ways, score_surface
+from gnesf_model.evaluation.recording_tables import REFERENCES, MappedRecording, map_all_ways, score_surface
 from gnesf_model.evaluation.unit_scores import UnitScores
-from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY, WHOLE
+from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE
 from gnesf_model.field.encoding_volume import Encoding
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.surfaces import MeasuredSurface
@@ -99,10 +99,10 @@ class FieldTables:
         tables = {
             "table1": (self.novel, new_views),
             "table1_seen": (self.novel_seen, new_views),
-            "table2": (self.surface, (AVERAGED, MAJORITY)),
-            "table2_atlas": (self.atlas, (AVERAGED, MAJORITY)),
-            "table3": (self.other_looks, (AVERAGED, MAJORITY)),
-            "table3_usual": (self.usual, (AVERAGED, MAJORITY)),
+            "table2": (self.surface, REFERENCES),
+            "table2_atlas": (self.atlas, REFERENCES),
+            "table3": (self.other_looks, REFERENCES),
+            "table3_usual": (self.usual, REFERENCES),
             "table4": (self.ablation, (PROBABILITIES,)),
             "table4_3d": (self.ablation_3d, (PROBABILITIES,)),
         }

@@ -66,6 +66,13 @@ class MappingRun:
         return {stage: percentiles(ms) for stage, ms in sorted(self.stages.items())}
 
 
+def note_drop(dropped: Counter[str], drop: FrameDropped) -> None:
+    """Count a frame that could not be mapped, by reason; the log has the first of each."""
+    dropped[drop.reason] += 1
+    if dropped[drop.reason] == 1:
+        logger.warning("dropped a frame (%s): %s", drop.reason, drop)
+
+
 def percentiles(ms: Sequence[float]) -> dict[str, float]:
     """p50_ms, p95_ms and p99_ms of at least one duration."""
     return {f"p{p}_ms": float(np.percentile(ms, p)) for p in (50, 95, 99)}
@@ -95,7 +102,6 @@ def run_mapping(
         Confusion(mapper.labels),
         PointCollector(mapper.grid.voxel_size_m),
     )
-    reported: Counter[str] = Counter()
     surface = SurfacePointCount(mapper)
     for frame in progress(source):
         before_frame(frame)
@@ -103,10 +109,7 @@ def run_mapping(
         try:
             update = mapper.integrate(frame)
         except FrameDropped as drop:
-            run.dropped[drop.reason] += 1
-            reported[drop.reason] += 1
-            if reported[drop.reason] == 1:
-                logger.warning("dropped a frame (%s): %s", drop.reason, drop)
+            note_drop(run.dropped, drop)
             # A frame that could not be mapped is still ground truth: it counts as wrong. One that lies out of the
             # map's range has no place in 3D.
             _collect_truth(run, frame, None, in_3d=drop.reason != "out_of_range")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,16 @@ from gnesf_model.config import Config
 from gnesf_model.data.source import FrameSource
 from gnesf_model.evaluation.ground_truth import GroundTruth
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
-from gnesf_model.evaluation.mapping_run import PIXEL_STRIDE, REACH_VOX
+from gnesf_model.evaluation.mapping_run import PIXEL_STRIDE, REACH_VOX, note_drop
 from gnesf_model.evaluation.unit_scores import UnitScores
-from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY, MethodLabels, VotesSideBySide, methods_of
+from gnesf_model.evaluation.voting_methods import (
+    AVERAGED,
+    EVERY_FRAME,
+    MAJORITY,
+    MethodLabels,
+    VotesSideBySide,
+    methods_of,
+)
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Frame, FrameDropped
@@ -22,7 +31,12 @@ from gnesf_model.labels import UNKNOWN
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.segment.segmenter import Segmentation, Segmenter
+from gnesf_model.volume.limits import OutOfReach
 
+logger = logging.getLogger(__name__)
+
+REFERENCES = (AVERAGED, MAJORITY, EVERY_FRAME, "averaged + neighbours")
+"""What every way is held against."""
 CUBE_M, SPAN_FRAMES = 0.5, 10
 """One recording is resampled in cubes of space and spans of time: neighbouring points and frames err together."""
 ViewDepthMaker = Callable[[], ViewDepth | None]
@@ -38,12 +52,27 @@ class MappedRecording:
         mapper: the map itself.
         truth: the labelled pixels.
         held_out: number and frame of those that the map never got.
+        dropped: frames that could not be mapped, by reason.
     """
 
     labels: MethodLabels
     mapper: SemanticMapper
     truth: PointCollector
     held_out: list[tuple[int, Frame]]
+    dropped: Counter[str]
+
+
+class SeenOnce:
+    """A segmenter that looks at each frame once, whichever mappers ask."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.labels, self._segmenter = segmenter.labels, segmenter
+        self._last: tuple[int | None, Segmentation] | None = None
+
+    def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
+        if self._last is None or self._last[0] != stamp_ns:
+            self._last = stamp_ns, self._segmenter(rgb, stamp_ns)
+        return self._last[1]
 
 
 def recording_table(
@@ -60,6 +89,8 @@ def recording_table(
 ) -> dict[str, Any]:
     """How the methods do on one labelled recording: `2d` (its images) and `3d` (its surface), method -> scores.
 
+    `keyframes` voted, and `dropped` were not mapped, by reason.
+
     Args:
         view_depth: as ``config.geometry`` demands it.
         points: ground truth points (N, 3) and labels (N,) for 3D instead of the labelled pixels.
@@ -67,7 +98,7 @@ def recording_table(
         picture: called with every labelled frame and what each method says of it, (H, W) uint8 by name.
     """
     surface, images = UnitScores(segmenter.labels), UnitScores(segmenter.labels)
-    keyframes = score_recording(
+    keyframes, dropped = score_recording(
         source,
         segmenter,
         trained,
@@ -84,9 +115,10 @@ def recording_table(
         picture=picture,
     )
     return {
-        "2d": images.to_json((AVERAGED, MAJORITY), leave_out),
-        "3d": surface.to_json((AVERAGED, MAJORITY), leave_out),
+        "2d": images.to_json(REFERENCES, leave_out),
+        "3d": surface.to_json(REFERENCES, leave_out),
         "keyframes": keyframes,
+        "dropped": dict(dropped),
         "units": {"3d": f"cubes of {CUBE_M} m", "2d": f"spans of {SPAN_FRAMES} frames"},
     }
 
@@ -105,8 +137,11 @@ def score_recording(
     points: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
     picture: Callable[[int, Frame, dict[str, np.ndarray]], None] = lambda number, frame, labels: None,
-) -> int:
-    """Add one labelled recording to the scores of its surface and of its images; gives how many keyframes voted.
+) -> tuple[int, Counter[str]]:
+    """Add one labelled recording to the scores of its surface and of its images.
+
+    Returns:
+        How many keyframes voted, and what was dropped, by the recording's reader or by the mapper, by reason.
 
     Args:
         cubes: points (N, 3) -> the unit (N,) of each; span: the number of a frame -> its unit.
@@ -128,11 +163,14 @@ def score_recording(
             wanted = frame.labels[::PIXEL_STRIDE, ::PIXEL_STRIDE]
             if number not in mapped_frames:  # still ground truth: it counts as wrong
                 images.add(span(number), "per frame", wanted, np.full_like(wanted, UNKNOWN))
-            _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
+            try:
+                _, _, labels = mapped.labels.view(frame.camera.strided(PIXEL_STRIDE, 0), frame.world_T_cam)
+            except OutOfReach:  # it was dropped for that; nothing of the map is to be seen from there
+                labels = dict.fromkeys(mapped.labels.names, np.full_like(wanted, UNKNOWN))
             for method, found in labels.items():
                 images.add(span(number), method, wanted, found)
             picture(number, frame, labels)
-    return mapped.mapper.keyframes.count
+    return mapped.mapper.keyframes.count, mapped.dropped + Counter(source.drops)
 
 
 def map_all_ways(
@@ -145,24 +183,53 @@ def map_all_ways(
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
     view_depth: ViewDepth | None = None,
 ) -> MappedRecording:
-    """All frames but the held-out ones through a mapper that votes in every way; `each` gets what was mapped."""
+    """All frames but the held-out ones through a mapper that votes in every way; `each` gets what was mapped.
+
+    With measured depth a second map takes a vote of every frame, not of keyframes alone (`EVERY_FRAME`).
+    """
     votes = votes_of(trained, segmenter, config)
-    mapper = SemanticMapper(config, segmenter, votes, view_depth=view_depth)
+    once = SeenOnce(segmenter)
+    mapper = SemanticMapper(config, once, votes, view_depth=view_depth)
+    every = None
+    if view_depth is None:  # what is predicted is predicted for keyframes
+        moved = replace(config.keyframes, min_translation_m=0.0, min_rotation_deg=0.0)
+        every = SemanticMapper(replace(config, keyframes=moved), once)
     to_map = GroundTruth(source.label_space, mapper.labels)
     truth = PointCollector(mapper.grid.voxel_size_m)
-    unseen = []
+    unseen, dropped = [], Counter()
     for number, frame in enumerate(map(to_map, progress(source))):
-        if frame.labels is not None:
-            truth.add(frame)
         if held_out and number % held_out == held_out // 2:
             unseen.append((number, frame))
+            if frame.labels is not None:
+                truth.add(frame)
             continue
+        update, in_3d = None, True
         try:
             update = mapper.integrate(frame)
-        except FrameDropped:
-            continue
-        each(number, frame, update.segmentation)
-    return MappedRecording(MethodLabels(mapper, votes, methods_of(trained)), mapper, truth, unseen)
+        except FrameDropped as drop:
+            note_drop(dropped, drop)
+            # What could not be mapped is still ground truth; what lies out of every map's range has no place in 3D.
+            in_3d = drop.reason != "out_of_range"
+        if frame.labels is not None and in_3d:
+            truth.add(frame)
+        if every is not None and not _takes_too(every, frame, update is not None):
+            every = None
+        if update is not None:
+            each(number, frame, update.segmentation)
+    labels = MethodLabels(mapper, votes, methods_of(trained), every)
+    return MappedRecording(labels, mapper, truth, unseen, dropped)
+
+
+def _takes_too(every: SemanticMapper, frame: Frame, mapped: bool) -> bool:
+    """Give a frame to the map in which every frame votes; whether that did with it what the other map did."""
+    try:
+        every.integrate(frame)
+        taken = True
+    except FrameDropped:
+        taken = False
+    if taken != mapped:
+        logger.warning("%s is left out: its map has no room for frame %d ns", EVERY_FRAME, frame.stamp_ns)
+    return taken == mapped
 
 
 def votes_of(trained: NeuralSemanticField, segmenter: Segmenter, config: Config) -> VotesSideBySide:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,16 @@ from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.field_tables import FIELD, FRAMES, HELD_OUT, IN_3D, RAY_STRIDE, STRIDE_TICKS, TRUE_IMAGE
 from gnesf_model.evaluation.geometry_scores import GeometryScores
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
-from gnesf_model.evaluation.recording_tables import votes_of
+from gnesf_model.evaluation.recording_tables import REFERENCES, SeenOnce, votes_of
 from gnesf_model.evaluation.unit_scores import UnitScores
-from gnesf_model.evaluation.voting_methods import AVERAGED, MAJORITY, WHOLE, MethodLabels, methods_of
+from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE, MethodLabels, methods_of
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Frame, FrameDropped
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.pixels import pixel_labels
-from gnesf_model.segment.segmenter import Segmentation, Segmenter
+from gnesf_model.segment.segmenter import Segmenter
 
 RGB, MEASURED = "rgb", "depth"
 """Where a surface comes from, as `Config.geometry` says it."""
@@ -38,11 +39,13 @@ class RgbTables:
         geometry: of the surface, by where it comes from.
         surface: table 2, labels of the true points by the nearest point of the surface from colour.
         novel: table 1, labels of new views rendered from that surface.
+        dropped: frames that could not be mapped, by the surface's name and reason.
     """
 
     geometry: dict[str, GeometryScores]
     surface: UnitScores
     novel: UnitScores
+    dropped: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def empty(cls, labels: LabelSpace) -> RgbTables:
@@ -55,13 +58,18 @@ class RgbTables:
             self.geometry[name].merge(scores)
         self.surface.merge(other.surface)
         self.novel.merge(other.novel)
+        self.dropped.update(other.dropped)
 
     def to_json(self) -> dict[str, Any]:
-        """``geometry``, ``table1_rgb`` and ``table2_rgb``: method -> scores; differences as in the other tables."""
+        """``geometry``, ``table1_rgb`` and ``table2_rgb``: method -> scores; differences as in the other tables.
+
+        ``dropped_rgb``: frames that could not be mapped, by the surface's name and reason.
+        """
         return {
             "geometry": {name: scores.to_json() for name, scores in self.geometry.items()},
             "table1_rgb": self.novel.to_json((TRUE_IMAGE, IN_3D)),
-            "table2_rgb": self.surface.to_json((AVERAGED, MAJORITY)),
+            "table2_rgb": self.surface.to_json(REFERENCES),
+            "dropped_rgb": dict(self.dropped),
         }
 
 
@@ -89,14 +97,14 @@ def rgb_tables(
         full: compare new views at every pixel.
     """
     tables = RgbTables.empty(segmenter.labels)
-    said = _Said(segmenter)
+    said = SeenOnce(segmenter)
     votes = votes_of(trained, segmenter, config)
     mappers = {
         RGB: SemanticMapper(replace(config, geometry=RGB), said, votes, view_depth=view_depth),
         MEASURED: SemanticMapper(replace(config, geometry=MEASURED), said),
     }
     source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS)
-    truth, unseen = _map_both(source, mappers, said)
+    truth, unseen = _map_both(source, mappers, said, tables.dropped)
     xyz, wanted = truth.points()
     for name, mapper in mappers.items():
         found = mapper.surface().points
@@ -110,21 +118,8 @@ def rgb_tables(
     return tables
 
 
-class _Said:
-    """A segmenter that looks at each frame once, whichever mappers ask."""
-
-    def __init__(self, segmenter: Segmenter) -> None:
-        self.labels, self._segmenter = segmenter.labels, segmenter
-        self._last: tuple[int | None, Segmentation] | None = None
-
-    def __call__(self, rgb: np.ndarray, stamp_ns: int | None = None) -> Segmentation:
-        if self._last is None or self._last[0] != stamp_ns:
-            self._last = stamp_ns, self._segmenter(rgb, stamp_ns)
-        return self._last[1]
-
-
 def _map_both(
-    source: RoomSource, mappers: dict[str, SemanticMapper], said: _Said
+    source: RoomSource, mappers: dict[str, SemanticMapper], said: SeenOnce, dropped: Counter[str]
 ) -> tuple[PointCollector, list[Frame]]:
     """The true points that the mapped frames show within the map's range, and the frames that were held out."""
     truth, unseen = PointCollector(TRUTH_M), []
@@ -134,11 +129,11 @@ def _map_both(
         if number % HELD_OUT == HELD_OUT // 2:
             unseen.append(frame)
             continue
-        for mapper in mappers.values():
+        for name, mapper in mappers.items():
             try:
                 mapper.integrate(frame)
-            except FrameDropped:
-                continue
+            except FrameDropped as drop:  # the first keyframe without a view before it, and whatever else
+                dropped[f"{name}: {drop.reason}"] += 1
         volume = mappers[RGB].config.volume
         exact = images.depth.cpu().numpy()
         within = (exact >= volume.min_depth_m) & (exact <= volume.max_depth_m)

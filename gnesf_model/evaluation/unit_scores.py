@@ -79,8 +79,8 @@ class UnitScores:
 
         Args:
             references: every other method gets `differences`: reference -> miou minus the reference's, with the 95 %
-                `interval` of a paired bootstrap over the units, and whether that leaves out 0 (`shown`). References
-                that were not scored are left out.
+                `interval` of a paired bootstrap over the units, and whether that leaves out 0 (`shown`). One unit
+                alone shows nothing, and has no interval. References that were not scored are left out.
             leave_out: classes without which means and differences are given, too (`without`).
 
         Raises:
@@ -114,12 +114,14 @@ class UnitScores:
             raise ValueError(f"{method} and {reference} were not scored on the same units")
         pair = [self._counts(name) for name in (method, reference)]
         present = (pair[0].sum(axis=(0, 2)) > 0) & kept
+        value = _miou(pair[0].sum(axis=0), present) - _miou(pair[1].sum(axis=0), present)
+        if len(pair[0]) < 2:
+            return {"miou": value, "interval": None, "shown": False}
         drawn = [
             _miou(pair[0][rows].sum(axis=0), present) - _miou(pair[1][rows].sum(axis=0), present)
             for rows in _resamples(len(pair[0]))
         ]
         low, high = _interval(drawn)
-        value = _miou(pair[0].sum(axis=0), present) - _miou(pair[1].sum(axis=0), present)
         return {"miou": value, "interval": [low, high], "shown": low > 0 or high < 0}
 
 

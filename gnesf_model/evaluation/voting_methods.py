@@ -19,6 +19,8 @@ from gnesf_model.volume.surface import surface_points
 from gnesf_model.volume.votes import VoteTable
 
 AVERAGED, VOTED, WHOLE = "averaged", "voted", "voted + neighbours"
+EVERY_FRAME = "averaged, every frame"
+"""The others take keyframes alone; this one needs a map of its own."""
 """Every view the same; learned weights; and learned votes of neighbours."""
 MAJORITY = "majority"
 """Each view names one class."""
@@ -130,10 +132,17 @@ class MethodLabels:
         mapper: whose fusion is `votes`.
         votes: after all views.
         methods: by name.
+        every: a mapper of the same frames in which each of them votes alike, for `EVERY_FRAME`; None: without.
     """
 
-    def __init__(self, mapper: SemanticMapper, votes: VotesSideBySide, methods: dict[str, Method]) -> None:
-        self._mapper = mapper
+    def __init__(
+        self,
+        mapper: SemanticMapper,
+        votes: VotesSideBySide,
+        methods: dict[str, Method],
+        every: SemanticMapper | None = None,
+    ) -> None:
+        self._mapper, self._every = mapper, every
         self._classes = {
             name: SurfaceClasses(
                 lambda: mapper.grid,
@@ -144,13 +153,21 @@ class MethodLabels:
             for name, method in methods.items()
         }
 
+    @property
+    def names(self) -> list[str]:
+        """Of the methods."""
+        return [*self._classes, *([] if self._every is None else [EVERY_FRAME])]
+
     @torch.inference_mode()
     def surface(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Surface points (N, 3) and their labels (N,) uint8 by method."""
         grid = self._mapper.grid
         every = torch.arange(grid.count, device=grid.device)
         found = surface_points(grid, every, self._mapper.config.volume.min_weight)
-        return found.points.cpu().numpy(), self._labels(found.rows)
+        labels = self._labels(found.rows)
+        if self._every is not None:  # the same geometry, and so the same points
+            labels[EVERY_FRAME] = self._every.surface().labels
+        return found.points.cpu().numpy(), labels
 
     @torch.inference_mode()
     def view(self, camera, world_T_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -166,6 +183,8 @@ class MethodLabels:
             min_weight=volume.min_weight,
         )
         labels = {name: found.reshape(cast.rows.shape) for name, found in self._labels(cast.rows.view(-1)).items()}
+        if self._every is not None:
+            labels[EVERY_FRAME] = self._every.render(camera, world_T_cam).labels
         colors = self._mapper.votes.color(cast.rows.view(-1)).view(*cast.rows.shape, 3)
         return cast.depth.cpu().numpy(), colors.cpu().numpy(), labels
 

@@ -216,9 +216,17 @@ def test_package_xml_names_the_ros_packages_that_are_used():
     used = {i.split(".")[0] for m in modules() for i, _ in imports(m) if is_ros(i.split(".")[0])} - {"gnesf_msgs"}
     for path in (ROOT / "launch").glob("*.py"):
         used |= {n.value.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if is_package(n)}
+    used |= {package for module in modules() for package in optional_packages(module)}
     assert used - {"gnesf_ros"} <= declared
     messages = {name for name in declared if name.endswith(("_msgs", "_srvs", "_interfaces"))}
     assert messages <= used, "declared and used nowhere"
+
+
+def optional_packages(module: str) -> set[str]:
+    """The message packages that a module asks `optional` for."""
+    calls = [n for n in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    asked = [n.args[0] for n in calls if getattr(n.func, "id", "") == "optional"]
+    return {argument.value for argument in asked if isinstance(argument, ast.Constant)}
 
 
 def is_package(node: ast.AST) -> bool:

@@ -128,7 +128,7 @@ def test_voxel_blocks_keep_their_order() -> None:
         labels=rng.integers(0, 256, (3, 512)).astype(np.uint8),
         confidence=rng.integers(0, 256, (3, 512)).astype(np.uint8),
     )
-    message = map_messages.voxel_blocks_message(blocks, 0.04, 0.16, True, HEAD)
+    message = map_messages.voxel_blocks_message(blocks, 0.04, 0.16, True, 7, HEAD)
     again = deserialize_message(serialize_message(message), VoxelBlocksMessage)
     assert again.reset and (again.voxel_size, again.truncation) == pytest.approx((0.04, 0.16))
     for name, field in (("coords", again.coords), ("tsdf", again.tsdf), ("labels", again.label)):

@@ -188,6 +188,28 @@ def test_a_pace_waits_for_its_period_and_for_a_change() -> None:
     assert not slow.due(2) and not fast.due(1) and fast.due(2)
 
 
+def test_a_large_map_comes_bit_by_bit_and_each_message_has_its_number(
+    desk: Desk, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once would not fit a subscriber's queue, and what was lost would never be known."""
+    monkeypatch.setattr(map_outputs, "_BLOCKS_PER_MESSAGE", 8)
+    voxels = desk.listener.listen(VoxelBlocks, f"/{desk.speaker.node.get_name()}/semantic_voxels", qos.output())
+    for frame in frames:
+        desk.take(frame)
+    blocks = desk.mapper.grid.count
+    assert blocks > 100
+    desk.listener.wait(lambda: desk.outputs._voxels.wanted, "the match")
+    desk.outputs.publish(7)
+    desk.listener.wait(lambda: len(voxels) >= 2, "the first messages")
+    time.sleep(0.3)
+    assert len(voxels) == 2, "the others wait for the next time"
+    held = lambda: {tuple(c) for m in voxels for c in np.array(m.coords).reshape(-1, 3).tolist()}  # noqa: E731
+    desk.listener.wait(lambda: desk.outputs.publish(7) is not None and len(held()) == blocks, "the whole map")
+    first, *rest = voxels
+    assert first.reset and not any(message.reset for message in rest)
+    assert [message.sequence for message in voxels] == list(range(len(voxels)))
+
+
 def test_what_takes_long_rests_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cloud of a large map takes a part of the worker's time, however large; a small one keeps its period."""
     now = 100.0

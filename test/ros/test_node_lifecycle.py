@@ -64,6 +64,10 @@ def test_step_by_step(manager: Manager, room_bag: Path) -> None:
     assert manager.state == State.PRIMARY_STATE_UNCONFIGURED
     assert not peer.node.count_publishers("/gnesf/semantic_cloud")
     manager.node.wait_for_log("ros2 lifecycle set /gnesf configure")
+    peer.wait(
+        lambda: any("unconfigured: nothing is mapped" in s.message for d in manager.diagnostics for s in d.status),
+        "the diagnostics of a node that nobody has configured",
+    )
 
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.state == State.PRIMARY_STATE_INACTIVE

@@ -676,3 +676,29 @@ def test_missing_lists_every_topic_that_is_silent():
         "no depth image yet",
         "no odom message yet",
     ]
+
+
+def test_an_image_that_fails_does_not_keep_those_behind_it_waiting(caplog):
+    """Whatever goes wrong with one image, memory for example, the next ones become frames."""
+
+    class Short(Rectifier):
+        def color(self, rgb):
+            if self.failing:
+                raise MemoryError("of all things")
+            return super().color(rgb)
+
+    a, rectifier = make(), Short(CAMERA)
+    rectifier.failing = True
+    a.add_camera_info(rectifier)
+    assert not run(a, color(50), depth(50), posed(0), posed(100), flush=False)
+    assert a.drops == {"internal_error": 1} and "MemoryError: of all things" in a.last_message["internal_error"]
+    assert "Traceback" in caplog.text
+    rectifier.failing = False
+    (frame,) = run(a, color(80), depth(80), flush=False)
+    assert stamps([frame]) == [80]
+
+
+def test_what_stepped_back_is_named():
+    a = make()
+    run(a, info(), color(5000), depth(5000), posed(5000), posed(0), flush=False)
+    assert re.search(r"stamps of pose stepped back from \d+\.\d{3} to \d+\.\d{3} s", a.last_message["clock_jump"])

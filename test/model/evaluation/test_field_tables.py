@@ -22,8 +22,16 @@ from gnesf_model.evaluation.field_tables import (
     TRUE_IMAGE,
 )
 from gnesf_model.evaluation.novel_views import NO_VISIBILITY, VARIANTS
-from gnesf_model.evaluation.recording_tables import recording_table
-from gnesf_model.evaluation.voting_methods import AVERAGED, VOTED, WHOLE, MethodLabels, VotesSideBySide, methods_of
+from gnesf_model.evaluation.recording_tables import map_all_ways, recording_table
+from gnesf_model.evaluation.voting_methods import (
+    AVERAGED,
+    EVERY_FRAME,
+    VOTED,
+    WHOLE,
+    MethodLabels,
+    VotesSideBySide,
+    methods_of,
+)
 from gnesf_model.field.depth_network import DepthNetwork
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
 from gnesf_model.field.online import LearnedFusion
@@ -87,7 +95,9 @@ def test_every_method_is_what_a_mapper_of_its_own_would_hold(field, segmenter):
 
 def test_a_recording_is_judged_in_images_and_in_space(field, segmenter):
     found = recording_table(recording(), segmenter, field, config=CONFIG, leave_out=["wall"])
-    assert {"per frame", *methods_of(field)} == set(found["2d"]) and set(methods_of(field)) == set(found["3d"])
+    methods = {*methods_of(field), EVERY_FRAME}
+    assert {"per frame", *methods} == set(found["2d"]) and methods == set(found["3d"])
+    assert found["dropped"] == {}
     assert found["3d"][AVERAGED]["n"] > 5 and found["2d"][AVERAGED]["n"] == 1
     assert 0.1 < found["3d"][AVERAGED]["pixel_accuracy"] < 1
     assert AVERAGED in found["3d"][WHOLE]["differences"] and "without" in found["3d"][WHOLE]
@@ -166,3 +176,39 @@ def test_frames_that_cannot_be_mapped_are_left_out(field, segmenter):
         SemanticMapper(CONFIG, segmenter).integrate(source[1])
     found = recording_table(source, segmenter, field, config=CONFIG)
     assert 0 < found["keyframes"] <= 3
+    assert found["dropped"] == {"no_depth": 3}
+
+
+@pytest.mark.parametrize("far_m", [4e5, 1e7])
+def test_one_absurd_pose_costs_one_frame(field, segmenter, far_m):
+    class Astray(RoomSource):
+        def __getitem__(self, index):
+            frame = super().__getitem__(index)
+            pose = frame.world_T_cam.copy()
+            pose[0, 3] += far_m * (index == 3)
+            return replace(frame, world_T_cam=pose)
+
+    source = Astray(4, frames=6, stride=12, width=128, height=96, shading=False)
+    found = recording_table(source, segmenter, field, config=CONFIG)
+    assert found["dropped"] == {"out_of_range": 1}
+    # Its image counts as wrong; in space it has no place.
+    assert found["2d"][WHOLE]["coverage"] < 0.9 and found["3d"][WHOLE]["coverage"] > 0.7
+
+
+def test_what_did_not_fit_is_counted_and_said(field, segmenter, caplog):
+    volume = replace(CONFIG.volume, max_map_memory_mb=16.0, voxel_size_m=0.01)
+    found = recording_table(recording(), segmenter, field, config=replace(CONFIG, volume=volume))
+    assert found["dropped"]["map_full"] > 0 and "max_map_memory_mb" in caplog.text
+
+
+def test_every_frame_votes_alike_in_a_map_of_its_own(field, segmenter):
+    """What plain averaging of all views comes to, not of keyframes alone."""
+    still = Config.from_flat({**CONFIG.to_flat(), "keyframes.min_translation_m": 10.0})
+    found = map_all_ways(recording(), segmenter, field, still, lambda *shown: None)
+    points, labels = found.labels.surface()
+    moved = replace(CONFIG.keyframes, min_translation_m=0.0, min_rotation_deg=0.0)
+    alone = integrate_all(SemanticMapper(replace(CONFIG, keyframes=moved), segmenter)).surface()
+    assert found.mapper.keyframes.count < len(recording())
+    np.testing.assert_array_equal(alone.points, points)
+    np.testing.assert_array_equal(alone.labels, labels[EVERY_FRAME])
+    assert (labels[EVERY_FRAME] != labels[AVERAGED]).any()

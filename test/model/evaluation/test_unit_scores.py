@@ -37,6 +37,12 @@ def test_a_difference_in_every_unit_is_shown_and_one_by_chance_is_not():
     assert not found["other"]["differences"]["a"]["shown"]
 
 
+def test_one_unit_alone_shows_nothing():
+    """However far apart two methods are in one room: the next one may have it the other way round."""
+    found = scored({"a": [0.5], "b": [0.9]}).to_json(("a",))["b"]["differences"]["a"]
+    assert found["miou"] > 0.1 and found["interval"] is None and not found["shown"]
+
+
 def test_split_units_are_those_added_one_by_one():
     rng = np.random.default_rng(1)
     truth, found = rng.integers(0, 3, (2, 500)).astype(np.uint8)
