@@ -31,7 +31,7 @@ SOURCES := package.xml CMakeLists.txt tools/ros_executable.py.in \
 
 setup: $(WORKSPACE)
 
-$(ENVIRONMENT): setup.py package.xml $(CONSTRAINTS) tools/ros_jazzy.txt tools/venv.sh tools/wheel_cmake.py tools/tf2_msgs.sh
+$(ENVIRONMENT): setup.py package.xml $(CONSTRAINTS) tools/ros_jazzy.txt tools/venv.sh tools/wheel_cmake.py tools/message_packages.sh
 	@tools/system_packages.sh $(PYTHON)
 	@$(LOCKED) tools/venv.sh $(VENV) $(PYTHON) '$(TORCH)' '$(TORCH_INDEX)'
 	@# Two names, because they differ where Python itself was missing when make began.

@@ -69,6 +69,7 @@ def build_view_depth(config: Config) -> ViewDepth | None:
         views=chosen.views,
         min_confidence=chosen.min_confidence,
         device=device,
+        reduced=config.half_precision and device.type == "cuda",
     )
 
 
@@ -84,7 +85,13 @@ def build_voting(config: Config, disk: MapDisk | None = None) -> tuple[ViewFusio
     if "learned" in (semantics.voting, semantics.neighbours):
         field = build_field(config)
         if semantics.voting == "learned":
-            fusion = LearnedFusion(field, image_side_px=semantics.field_side_px, device=device, disk=disk)
+            fusion = LearnedFusion(
+                field,
+                image_side_px=semantics.field_side_px,
+                device=device,
+                disk=disk,
+                reduced=config.half_precision and device.type == "cuda",
+            )
         if semantics.neighbours == "learned":
             spatial = field.spatial
     return fusion, spatial

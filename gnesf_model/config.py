@@ -477,6 +477,9 @@ class Config(Section):
     device: str = option(
         "auto", "Where tensors live; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")
     )
+    half_precision: bool = option(
+        False, "On a GPU, the field and the depth network compute in float16; transformers' networks always do."
+    )
     cpu_threads: int = option(0, "Threads of torch, onnxruntime and OpenCV; 0: their own choice.", low=0, high=256)
     input: InputConfig = field(default_factory=InputConfig)
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)

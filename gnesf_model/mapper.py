@@ -39,7 +39,16 @@ _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
 _FREE_VOX, _FREE = 1.0, 0.95
 """Free is a voxel so far beyond the band that votes, and any at the second, a part of the truncation distance."""
-_SHAPING = ("geometry", "device", "keyframes.", "segmenter.", "volume.", "semantics.", "predicted_depth.")
+_SHAPING = (
+    "geometry",
+    "device",
+    "half_precision",
+    "keyframes.",
+    "segmenter.",
+    "volume.",
+    "semantics.",
+    "predicted_depth.",
+)
 """Sections whose settings shape the map, but for those in `ADJUSTABLE`."""
 
 

@@ -33,4 +33,4 @@ pip install -c "$constraints" ${torch_index:+--index-url "$torch_index"} "$torch
 pip install -c "$constraints" --no-build-isolation -r tools/ros_jazzy.txt -e '.[all,dev]'
 
 "$venv/bin/python" tools/wheel_cmake.py
-tools/tf2_msgs.sh "$venv"
+tools/message_packages.sh "$venv"

@@ -10,6 +10,7 @@ import torch
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import NeuralSemanticField, next_score
 from gnesf_model.field.moment_table import MomentTable
+from gnesf_model.field.precision import reduced_precision
 from gnesf_model.field.shrunk import shrunk
 from gnesf_model.field.viewpoints import repeats_of
 from gnesf_model.field.views import SourceViews
@@ -36,6 +37,7 @@ class LearnedFusion:
         image_side_px: longer side that images are brought to before the encoder; 0 leaves them.
         device: where everything lives.
         disk: takes what was not seen for long; None: all stays in memory.
+        reduced: networks compute in half the bits.
     """
 
     def __init__(
@@ -45,20 +47,21 @@ class LearnedFusion:
         image_side_px: int = 160,
         device: torch.device | str = "cpu",
         disk: MapDisk | None = None,
+        reduced: bool = False,
     ) -> None:
+        self._reduced = reduced
         self.field = field.to(device).eval()
         self.image_side_px, self.device = image_side_px, torch.device(device)
         self.volume = VolumeMemory(field.volume, depth=field.options.vote_level + 1, device=device, disk=disk)
         self.rows = MomentTable(field.options.features[0], device=device, disk=disk)
         self.poses: deque[np.ndarray] = deque(maxlen=_POSES_REMEMBERED)
-        self._origin: np.ndarray | None = None
+        self._origin = np.zeros(3)
 
     def clear(self) -> None:
         """Forget every view."""
         self.volume.clear()
         self.rows.clear()
         self.poses.clear()
-        self._origin = None
 
     def forget(self, rows: torch.Tensor) -> None:
         """Forget what was seen at rows (M,) of the vote table; M(x) goes on, as it tells of the surroundings."""
@@ -82,8 +85,12 @@ class LearnedFusion:
         """
         if len(samples.points) == 0:
             return torch.ones_like(samples.depth)
-        if self._origin is None:
+        if not self.poses:
             self._origin = np.round(samples.frame.world_T_cam[:3, 3] / _ORIGIN_M) * _ORIGIN_M
+        with reduced_precision(self.device, self._reduced):
+            return self._weights(samples)
+
+    def _weights(self, samples: ViewSamples) -> torch.Tensor:
         view = self._view(samples.frame)
         points = (samples.points - torch.from_numpy(self._origin).to(samples.points)).float()
         place = view.project(points)
@@ -103,7 +110,7 @@ class LearnedFusion:
             encoding.at(points, self.field.options.vote_level)[0],
             repeats,
         )
-        return score.exp()
+        return score.float().exp()
 
     def _view(self, frame: Frame) -> SourceViews:
         """The frame with its features, at the encoder's resolution; its classes were sampled by the mapper."""

@@ -20,3 +20,9 @@ def full_precision(function: F) -> F:
             return function(*arguments, **named)
 
     return run  # type: ignore[return-value]
+
+
+def reduced_precision(device: torch.device, wanted: bool) -> torch.autocast:
+    """Autocast of what runs within: to float16 on a GPU, to bfloat16 on a CPU, or not at all where not `wanted`."""
+    kind = torch.float16 if device.type == "cuda" else torch.bfloat16
+    return torch.autocast(device.type, dtype=kind, enabled=wanted)

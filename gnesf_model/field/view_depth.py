@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from gnesf_model.field.depth_network import DepthNetwork, DescribedView
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.parallax import LEAST_BASELINE_M, useful_views
+from gnesf_model.field.precision import reduced_precision
 from gnesf_model.field.shrunk import shrunk
 from gnesf_model.field.views import FEATURE_STRIDES
 from gnesf_model.frame import Frame, FrameDropped
@@ -39,6 +40,7 @@ class ViewDepth:
         side_px: longer side that images are brought to; the network was trained at 256.
         window: keyframes that are remembered.
         device: where everything lives.
+        reduced: the network computes in half the bits.
 
     Attributes:
         views: of these, at most so many are compared with a new one.
@@ -54,7 +56,9 @@ class ViewDepth:
         views: int = 4,
         min_confidence: float = 0.5,
         device: torch.device | str = "cpu",
+        reduced: bool = False,
     ) -> None:
+        self._reduced = reduced
         self.network = network.to(device).eval()
         self.side_px, self.views, self.min_confidence = side_px, views, min_confidence
         self.device = torch.device(device)
@@ -88,7 +92,8 @@ class ViewDepth:
                 "which says nothing of depth: is the lens covered, the exposure right?",
             )
         image = image_tensor(small.rgb, self.device)[None]
-        (view,) = self.network.describe(image, [small.camera], [small.world_T_cam])
+        with reduced_precision(self.device, self._reduced):
+            (view,) = self.network.describe(image, [small.camera], [small.world_T_cam])
         others = [r.world_T_cam for r in self._window]
         sources = [self._window[n].view for n in useful_views(frame.world_T_cam, others, self.views)]
         self._window.append(_Remembered(frame.world_T_cam, view))
@@ -100,7 +105,9 @@ class ViewDepth:
                 f"none of the {len(others)} keyframes before stands {LEAST_BASELINE_M} m apart and looks the same way, "
                 "so there is nothing to tell depth by: move the camera sideways, not only on the spot",
             )
-        depth, confidence = self.network.depth(self.network(view, sources))
+        with reduced_precision(self.device, self._reduced):
+            found = self.network(view, sources)
+        depth, confidence = self.network.depth(found.float())
         known = depth * (confidence >= self.min_confidence)
         fine = _refined(known, small.camera.height, small.camera.width).cpu().numpy()
         size = (frame.camera.width, frame.camera.height)

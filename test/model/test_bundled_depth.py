@@ -14,8 +14,11 @@ from gnesf_model.cli import main
 from gnesf_model.config import Config
 from gnesf_model.data.folder_writer import write_folder
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.field.view_depth import ViewDepth
+from gnesf_model.field.weights import load_depth
 from gnesf_model.frame import FrameDropped
 from gnesf_model.labels import LabelSpace
+from gnesf_model.resources import weights_dir
 from gnesf_model.segment.oracle import OracleSegmenter
 
 CONFIG = Config.from_flat({"device": "cpu", "geometry": "rgb", "semantics.neighbours": "none"})
@@ -45,6 +48,23 @@ def test_depth_is_right_more_often_where_it_is_sure(frames):
         errors[confidence] = np.concatenate([np.abs(d / truth - 1) for d, truth in known])
     assert len(errors[0.0]) > 1.3 * len(errors[0.7]) > 100_000
     assert np.median(errors[0.7]) < 0.8 * np.median(errors[0.0]) < 0.15
+
+
+def test_half_the_bits_give_nearly_the_same_depth(frames):
+    """What a GPU does in float16, here in bfloat16, which has fewer bits still."""
+    network = load_depth(weights_dir() / "depth" / "depth.safetensors")
+    found = []
+    for reduced in (False, True):
+        sensor = ViewDepth(network, side_px=128, min_confidence=0.0, reduced=reduced)
+        depth = []
+        for frame in frames[:12:3]:
+            with contextlib.suppress(FrameDropped):
+                depth.append(sensor.add(frame))
+        found.append(np.stack(depth))
+    whole, less = found
+    both = (whole > 0) & (less > 0)
+    assert both.mean() > 0.7 and less.dtype == np.float32
+    assert 0 < np.median(np.abs(less[both] / whole[both] - 1)) < 0.02
 
 
 def test_a_room_is_mapped_from_colour_alone(room, frames):

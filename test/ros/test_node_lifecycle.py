@@ -151,7 +151,12 @@ def resident_mb():
 rclpy.init(args=["node", "--ros-args", "-p", "segmenter.model:=oracle:" + sys.argv[1], "-p", "cpu_threads:=1"])
 gnesf = GnesfNode()
 node = gnesf.node
+
+def entities():
+    return [*node.subscriptions, *node.timers, *node.guards, *node.publishers]
+
 memory = []
+before = set(entities())
 for _ in range(12):
     node.start()
     alive = [weakref.ref(gnesf._configured.mapper), weakref.ref(gnesf._active.inputs)]
@@ -160,7 +165,7 @@ for _ in range(12):
     gc.collect()
     assert not any(ref() for ref in alive)
     memory.append(resident_mb())
-left = [*node.subscriptions, *node.timers, *node.guards, *list(node.publishers)[1:]]  # one is rclpy's own
+left = set(entities()) - before
 assert not left, left
 assert memory[-1] < memory[2] + 5, memory
 gnesf.close()

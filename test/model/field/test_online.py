@@ -121,6 +121,22 @@ def test_online_with_the_encoding_is_offline_with_that_of_the_views_so_far():
     assert (scores - torch.stack(blind)).abs().mean() > 0.2, "M must say something for this to mean something"
 
 
+def test_half_the_bits_give_nearly_the_same_votes():
+    """What a GPU does in float16, here in bfloat16, which has fewer bits still: nothing in it needs more."""
+    field, frames, points = trained(), recording(), plane_points()
+    randomised(field.volume, scale=0.1)
+    _, probabilities = distributions(frames, points)
+    found = {}
+    for reduced in (False, True):
+        fusion = LearnedFusion(field, image_side_px=0, reduced=reduced)
+        found[reduced] = run_online(fusion, frames, probabilities, points)
+    (whole, weights), (less, other) = found[False], found[True]
+    assert all(w.dtype == torch.float32 for w in other)
+    difference = (torch.stack(weights).log() - torch.stack(other).log()).abs()
+    assert 0 < difference.mean() < 0.03 and difference.max() < 0.3
+    torch.testing.assert_close(less, whole, atol=0.03, rtol=0)
+
+
 @pytest.mark.gpu
 def test_cpu_and_cuda_give_the_same_votes():
     """Offline, all views at once and one after the other, and online from the memories."""
