@@ -70,6 +70,7 @@ class GnesfNode:
         self.config = declare_parameters(self.node)
         refuse_without_effect(self.config)
         self._log_bridge = log_bridge.install(self.node.get_logger())
+        self.node.get_logger().debug(f"settings other than the defaults: {_changed(self.config) or 'none'}")
         self._configured: Configured | None = None
         self._active: Active | None = None
         self._outputs, self._inputs = EntityScope(self.node), EntityScope(self.node)
@@ -270,6 +271,12 @@ class GnesfNode:
         if status != self._last_status:
             self._last_status = status
             parts.publishers.status(status)
+
+
+def _changed(config: Config) -> str:
+    """The settings that are not the defaults, with their values."""
+    defaults = Config().to_flat()
+    return ", ".join(f"{name}: {value!r}" for name, value in config.to_flat().items() if value != defaults[name])
 
 
 def _steady() -> Clock:

@@ -23,9 +23,14 @@ OUTPUTS = (
 )
 
 
+def parts(namespace: str) -> list[str]:
+    """The names that a namespace is made of, however many slashes are around them."""
+    return [part for part in namespace.split("/") if part]
+
+
 def rviz_remappings(value: dict[str, str]) -> list[tuple[str, str]]:
     """Absolute names in gnesf.rviz to those of this launch."""
-    namespace = "/".join(["", *(part for part in value["namespace"].split("/") if part)])
+    namespace = "/".join(["", *parts(value["namespace"])])
     outputs = [(f"/gnesf/{topic}", f"{namespace}/gnesf/{topic}") for topic in OUTPUTS]
     return outputs + [(f"/{name.lstrip('/')}", value[argument]) for name, argument in REMAPPINGS.items()]
 
@@ -36,6 +41,8 @@ def start(context: LaunchContext) -> list[Node]:
     value = {name: LaunchConfiguration(name).perform(context) for name in NODE}
     overrides = {parameter: value[name] for name, parameter in PARAMETERS.items() if value[name]}
     overrides |= {PARAMETERS[name]: switch(name, value[name]) for name in SWITCHES if value[name]}
+    # A logger has the node's full name, with points; `gnesf` alone is another one, which nobody writes to.
+    node_logger = ".".join([*parts(value["namespace"]), "gnesf"])
     simulated = switch("use_sim_time", value["use_sim_time"])
     environment = middleware.environment(context.environment)
     fixed_frame = ["--fixed-frame", value["global_frame"]] if value["global_frame"] else []
@@ -62,7 +69,7 @@ def start(context: LaunchContext) -> list[Node]:
                 {"use_sim_time": simulated, **overrides},
             ],
             remappings=[(name, value[argument]) for name, argument in REMAPPINGS.items()],
-            ros_arguments=["--log-level", f"gnesf:={value['log_level']}"],
+            ros_arguments=["--log-level", f"{node_logger}:={value['log_level']}"],
             additional_env=environment,
             output="screen",
             emulate_tty=True,

@@ -363,6 +363,28 @@ def test_the_geometry_is_the_nodes_to_judge(tmp_path: Path, arguments: list[str]
 
 
 @with_launch
+@pytest.mark.parametrize(
+    ("arguments", "logger"),
+    [
+        (["gnesf.launch.py"], "gnesf"),
+        (["gnesf.launch.py", "namespace:=/site/robot1/"], "site.robot1.gnesf"),
+        (["robots.launch.py", "robots:=robot1"], "robot1.gnesf"),
+    ],
+    ids=["without a namespace", "in a namespace", "of a robot"],
+)
+def test_the_log_level_is_that_of_the_node(tmp_path: Path, arguments: list[str], logger: str) -> None:
+    """Debug lines come, and at another level not even those that always come by default."""
+    arguments = [*arguments, "autostart:=false"]
+    with Launched(new_domain(), tmp_path / "debug", *arguments, "log_level:=debug") as launched:
+        launched.wait_for("waiting for a life-cycle manager")
+    said = (tmp_path / "debug").read_text()
+    assert f"[{logger}]: settings other than the defaults: " in said and "node.autostart: False" in said
+    with Launched(new_domain(), tmp_path / "warn", *arguments, "log_level:=warn") as launched:
+        assert launched.ask("lifecycle", "get", f"/{logger.replace('.', '/')}").startswith("unconfigured ")
+    assert f"[{logger}]" not in (tmp_path / "warn").read_text()
+
+
+@with_launch
 def test_several_robots_are_launched_at_once(room_bag: Path, tmp_path: Path) -> None:
     arguments = ("robots.launch.py", "robots:=robot1,robot2", f"segmenter:=oracle:{room_bag / 'labels'}")
     with Launched(new_domain(), tmp_path / "log", *arguments) as launched:
