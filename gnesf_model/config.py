@@ -454,8 +454,8 @@ class NodeConfig(Section):
     )
     record: str = option(
         "",
-        "Folder of a bag (MCAP) to write results into while mapping; where it exists the node takes <folder>_2 and so "
-        "on. Empty: none.",
+        "Bag (MCAP) to write results into while mapping: a folder, or one file if the name ends in .mcap; where it "
+        "exists the node takes <name>_2 and so on. Empty: none.",
     )
     record_period_s: float = option(
         5.0, "Time between two clouds and grids in the recorded bag, s of the recording.", low=0.05, high=3600.0

@@ -13,7 +13,7 @@ from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.device import release_memory
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.recording import ResultBag, free_folder
+from gnesf_model.recording import ResultBag, free_path
 from gnesf_ros import diagnosis, log_bridge
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
@@ -182,9 +182,9 @@ class GnesfNode:
         outputs = MapOutputs(node, mapper, config)
         record = None
         if config.node.record:
-            # The folder of an earlier configuration, or of an earlier run, stays as it is.
-            record = ResultBag(free_folder(config.node.record), mapper, config, node.get_fully_qualified_name())
-            node.get_logger().info(f"results are recorded in {record.folder.absolute()}")
+            # The bag of an earlier configuration, or of an earlier run, stays as it is.
+            record = ResultBag(free_path(config.node.record), mapper, config, node.get_fully_qualified_name())
+            node.get_logger().info(f"results are recorded in {record.path.absolute()}")
         mapping = Mapping(
             mapper, publishers, self._color_frame, outputs, record,
             restarted=lambda generation: self._restarts.append((generation, worker.mark())),
