@@ -30,9 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         nargs=2,
-        default=SIZE,
         metavar=("W", "H"),
-        help="image size in pixels",
+        help=f"image size in pixels (default {SIZE[0]} {SIZE[1]}; with --recorded drawn from the seed)",
     )
     parser.add_argument("--stride", type=int, default=3, metavar="S", help="keep every S-th frame of 30 Hz (default 3)")
     parser.add_argument(
@@ -73,13 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _source(arguments: argparse.Namespace) -> RoomSource:
-    size = tuple(arguments.size)
+    size = tuple(arguments.size) if arguments.size else None
     frames = FRAMES_PER_ROOM * max(arguments.rooms, 1) if arguments.frames is None else arguments.frames
     if arguments.recorded:
         if arguments.depth_sensor or arguments.trajectory:
             raise ValueError("--recorded draws the depth sensor and the trajectory: leave out what else asks for them")
         return RoomSource.as_recorded(arguments.seed, frames, size, arguments.stride, arguments.rooms, arguments.looks)
-    width, height = size
+    width, height = size or SIZE
     return RoomSource(
         arguments.seed,
         frames=frames,
