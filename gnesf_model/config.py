@@ -182,6 +182,14 @@ class InputConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("global_frame", "pose_frame"):
+            # ROS 1 wrote /map; tf2 refuses a name that begins with a slash. Frames in messages are read the same way.
+            frame = getattr(self, name).lstrip("/")
+            if not frame:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, expected the name of a frame, such as map or odom"
+                )
+            object.__setattr__(self, name, frame)
         for name in self.cameras:
             if not _CAMERA_NAME.fullmatch(name):
                 raise ValueError(f"cameras is {self.cameras}, expected names of letters, digits and _, as in topics")
