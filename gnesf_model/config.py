@@ -182,6 +182,14 @@ class InputConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("global_frame", "pose_frame"):
+            # ROS 1 wrote /map; tf2 refuses a name that begins with a slash. Frames in messages are read the same way.
+            frame = getattr(self, name).lstrip("/")
+            if not frame:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, expected the name of a frame, such as map or odom"
+                )
+            object.__setattr__(self, name, frame)
         for name in self.cameras:
             if not _CAMERA_NAME.fullmatch(name):
                 raise ValueError(f"cameras is {self.cameras}, expected names of letters, digits and _, as in topics")
@@ -454,8 +462,8 @@ class NodeConfig(Section):
     )
     record: str = option(
         "",
-        "Folder of a bag (MCAP) to write results into while mapping; where it exists the node takes <folder>_2 and so "
-        "on. Empty: none.",
+        "Bag (MCAP) to write results into while mapping: a folder, or one file if the name ends in .mcap; where it "
+        "exists the node takes <name>_2 and so on. Empty: none.",
     )
     record_period_s: float = option(
         5.0, "Time between two clouds and grids in the recorded bag, s of the recording.", low=0.05, high=3600.0

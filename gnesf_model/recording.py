@@ -18,6 +18,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from gnesf_model.config import Config
+from gnesf_model.data.bag_target import MCAP_SUFFIX, BagTarget, part_of
 from gnesf_model.data.topic_writer import LATCHED, OPTICAL, RELIABLE, TopicWriter
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelSpace
@@ -73,36 +74,39 @@ _FLOAT32, _UINT32 = 7, 6
 _JPEG_QUALITY = 85
 
 
-def free_folder(folder: str | Path) -> Path:
-    """`folder`, or where it exists the first of folder_2, folder_3, ... that does not: for each run its own bag."""
-    wanted = Path(folder).expanduser()
-    names = (wanted.with_name(f"{wanted.name}_{n}") if n > 1 else wanted for n in itertools.count(1))
-    return next(name for name in names if not name.exists())
+def free_path(path: str | Path) -> Path:
+    """`path`, or where it is taken the first of path_2, path_3, ... that is not: for each run its own bag.
+
+    An ending .mcap stays at the end. What a killed process left of a file takes its name as well.
+    """
+    wanted = Path(path).expanduser()
+    stem, suffix = (wanted.stem, MCAP_SUFFIX) if wanted.suffix == MCAP_SUFFIX else (wanted.name, "")
+    names = (wanted.with_name(f"{stem}_{n}{suffix}") if n > 1 else wanted for n in itertools.count(1))
+    return next(name for name in names if not name.exists() and not part_of(name).exists())
 
 
 class ResultBag:
     """A bag of results that is being written; close it, or use it in a `with`.
 
     Args:
-        folder: of the bag; must not exist.
+        path: folder of the bag, or, if the name ends in .mcap, the one file, which has its name from `close` on; must
+            not exist.
         mapper: the map.
         config: its frame, the grid and the period.
         node: full name of the node whose topics these are; the camera's pose is in its namespace.
 
     Attributes:
-        folder: of the bag.
+        path: of the bag.
         ended: why nothing more is written to it; empty while all is.
 
     Raises:
-        FileExistsError: `folder` is there already.
+        FileExistsError: `path` is there already.
         OSError: it cannot be made.
     """
 
-    def __init__(self, folder: str | Path, mapper: SemanticMapper, config: Config, node: str = NODE) -> None:
-        self.folder = folder = Path(folder).expanduser()
-        if folder.exists():
-            raise FileExistsError(f"{folder} exists already: name another folder for the recorded bag, or remove it")
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: str | Path, mapper: SemanticMapper, config: Config, node: str = NODE) -> None:
+        self._target = BagTarget(path)
+        self.path = self._target.path
         types = get_typestore(Stores.ROS2_JAZZY)
         for name, definition in LEGEND_TYPES.items():
             types.register(get_types_from_msg(definition, name))
@@ -114,7 +118,7 @@ class ResultBag:
         self._due_ns: int | None = None
         self._last_ns = 0
         self._tilt: np.ndarray | None = None
-        self._writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
+        self._writer = Writer(self._target.folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
         self._node, self._pose_topic = node, f"{node.rpartition('/')[0]}/pose"
@@ -174,7 +178,10 @@ class ResultBag:
     def _finish(self) -> None:
         writer, self._writer = self._writer, None
         try:
-            writer.close()
+            try:
+                writer.close()
+            finally:  # what there is of a file has its name in any case
+                self._target.finish()
         except OSError as error:
             logger.error("the recording of results is incomplete, %s: free some space, or record elsewhere", error)
 

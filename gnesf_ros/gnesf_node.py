@@ -15,7 +15,7 @@ from gnesf_model.build import build_mapper
 from gnesf_model.config import Config
 from gnesf_model.device import release_memory
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.recording import ResultBag, free_folder
+from gnesf_model.recording import ResultBag, free_path
 from gnesf_ros import diagnosis, log_bridge, qos
 from gnesf_ros.diagnosis import Diagnosis
 from gnesf_ros.inputs import FrameInput
@@ -74,6 +74,7 @@ class GnesfNode:
         refuse_without_effect(self.config)
         qos.check_overrides(self.node)
         self._log_bridge = log_bridge.install(self.node.get_logger())
+        self.node.get_logger().debug(f"settings other than the defaults: {_changed(self.config) or 'none'}")
         self._configured: Configured | None = None
         self._active: Active | None = None
         self._outputs, self._inputs = EntityScope(self.node), EntityScope(self.node)
@@ -190,9 +191,9 @@ class GnesfNode:
         outputs = MapOutputs(node, mapper, config)
         record = None
         if config.node.record:
-            # The folder of an earlier configuration, or of an earlier run, stays as it is.
-            record = ResultBag(free_folder(config.node.record), mapper, config, node.get_fully_qualified_name())
-            node.get_logger().info(f"results are recorded in {record.folder.absolute()}")
+            # The bag of an earlier configuration, or of an earlier run, stays as it is.
+            record = ResultBag(free_path(config.node.record), mapper, config, node.get_fully_qualified_name())
+            node.get_logger().info(f"results are recorded in {record.path.absolute()}")
         mapping = Mapping(
             mapper, publishers, self._color_frame, outputs, record,
             restarted=lambda generation: self._restarts.append((generation, worker.mark())),
@@ -285,6 +286,12 @@ class GnesfNode:
         if status != self._last_status:
             self._last_status = status
             parts.publishers.status(status)
+
+
+def _changed(config: Config) -> str:
+    """The settings that are not the defaults, with their values."""
+    defaults = Config().to_flat()
+    return ", ".join(f"{name}: {value!r}" for name, value in config.to_flat().items() if value != defaults[name])
 
 
 def _steady() -> Clock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,10 @@ NODE: dict[str, tuple[str, str]] = {
         "Commit of a hub id, so that it is the same network for ever (segmenter.revision); empty: as in params_file.",
     ),
     "queue": ("", "newest (robots) or all (evaluation) (node.queue); empty: as in params_file."),
-    "record": ("", "Folder of a bag to write results into, e.g. results (node.record); empty: as in params_file."),
+    "record": (
+        "",
+        "Bag of results to write, e.g. results.mcap, or a folder (node.record); empty: as in params_file.",
+    ),
     "image_transport": (
         "",
         "How colour comes: raw, or compressed (JPEG, PNG) on the topic's name with /compressed (node.image_transport); "
@@ -72,6 +76,11 @@ NODE: dict[str, tuple[str, str]] = {
     "odom_topic": ("odom", "Odometry of the robot (pose_source: odom)."),
     "tf_topic": ("/tf", "Transforms; tf, without the slash, for those of the namespace."),
     "tf_static_topic": ("/tf_static", "Static transforms; tf_static, without the slash, for those of the namespace."),
+    "remap": (
+        "",
+        "Further topics of the node and what they are called here, e.g. 'front/color/image_raw:=/cam0/rgb, "
+        "front/color/camera_info:=/cam0/info' with input.cameras: [front]; wins over the arguments above.",
+    ),
     "log_level": ("info", "debug, info, warn or error."),
     "rviz": ("false", "Start RViz, too."),
 }
@@ -100,7 +109,7 @@ ROBOTS: dict[str, tuple[str, str]] = {
     **{name: known for name, known in NODE.items() if name not in ("namespace", "rviz")},
     "params_file": ("", f"Parameter file, e.g. /etc/robots/{ROBOT}.yaml; empty: that of the package."),
     "global_frame": (f"{ROBOT}/odom", "Frame of each map (input.global_frame)."),
-    "record": ("", f"Folder of a bag of each robot's results, e.g. results/{ROBOT} (node.record); empty: none."),
+    "record": ("", f"Bag of each robot's results, e.g. results/{ROBOT}.mcap (node.record); empty: none."),
     "tf_topic": ("tf", "Transforms; /tf where all robots share one tree."),
     "tf_static_topic": ("tf_static", "Static transforms; /tf_static where all robots share one tree."),
 }
@@ -136,6 +145,9 @@ REMAPPINGS = {
     "/tf_static": "tf_static_topic",
 }
 """The node's inputs, and the arguments that name their topics."""
+
+_TOPIC = re.compile(r"(~/|/)?(?!__)[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+"""Without the names that begin with two underscores: ``__node`` and ``__ns`` are no topics to rcl."""
 
 LAUNCH_OWN = ("launch-prefix", "launch-prefix-filter", "emulate_tty", "sigterm_timeout", "sigkill_timeout")
 """Arguments that launch itself reads, for every process that it starts."""
@@ -210,3 +222,38 @@ def switch(name: str, text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError(f"{name} is {text!r}, expected true or false")
     return text.lower() in ("true", "1")
+
+
+def remappings(value: Mapping[str, str]) -> dict[str, str]:
+    """What each topic of the node is called in this launch.
+
+    Those of `remap` are the first: of several rules for one topic, ``/odom`` and ``odom``, rcl follows the first.
+
+    Args:
+        value: of the arguments, by name.
+
+    Raises:
+        ValueError: `remap` is not made of pairs.
+    """
+    own = pairs(value["remap"])
+    return own | {name: value[argument] for name, argument in REMAPPINGS.items() if name not in own}
+
+
+def pairs(text: str) -> dict[str, str]:
+    """The value of `remap`, pairs of topics with commas between them, as a dictionary.
+
+    Raises:
+        ValueError: something else, or one topic twice.
+    """
+    found: dict[str, str] = {}
+    for pair in text.split(",") if text.strip() else ():
+        sides = [side.strip() for side in pair.split(":=")]
+        if len(sides) != 2 or not all(_TOPIC.fullmatch(side) for side in sides):
+            raise ValueError(
+                f"remap has {pair.strip()!r}, expected NAME:=TOPIC, with commas between several, e.g. "
+                "remap:='front/color/image_raw:=/cam0/rgb, front/color/camera_info:=/cam0/info'"
+            )
+        if sides[0] in found:
+            raise ValueError(f"remap has {sides[0]!r} twice, expected one topic for it")
+        found[sides[0]] = sides[1]
+    return found

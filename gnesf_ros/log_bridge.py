@@ -26,13 +26,13 @@ class LogBridge(logging.Handler):
 
 
 def install(ros_logger: Any, name: str = "gnesf_model") -> LogBridge:
-    """Send the records of the logger `name` and those below it to `ros_logger` only."""
+    """Send the records of the logger `name` and those below it to `ros_logger` only, whose level decides."""
     bridge = LogBridge(ros_logger)
     logger = logging.getLogger(name)
     logger.addHandler(bridge)
     logger.propagate = False
     if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.DEBUG)
     return bridge
 
 

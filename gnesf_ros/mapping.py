@@ -228,7 +228,7 @@ class Mapping:
         """What a state says of the outputs."""
         lacking = dict(self._outputs.lacking)
         if self._record is not None and self._record.ended:
-            lacking["record"] = f"nothing more is written to {self._record.folder}: {self._record.ended}"
+            lacking["record"] = f"nothing more is written to {self._record.path}: {self._record.ended}"
         return {"trouble": self._outputs.looks.trouble, "lacking": lacking, "resting_s": self._outputs.resting_s}
 
     def _remember(self, stages: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gnesf_model.config import Config, parse_overrides
+from gnesf_model.data.bag_target import MCAP_SUFFIX
 from gnesf_model.data.bag_writer import TOPICS, write_bag
 from gnesf_model.data.source import ACCEPTED, open_source
 from gnesf_model.geometry import pose_from_quaternion
@@ -17,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.epilog = f"Topics written: {', '.join(TOPICS)}."
     parser.add_argument("source", metavar="SOURCE", help=ACCEPTED)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the bag; must not exist")
+    parser.add_argument(
+        "out",
+        type=Path,
+        metavar="OUT",
+        help=f"folder of the bag, or one file if the name ends in {MCAP_SUFFIX}; must not exist",
+    )
     parser.add_argument("--pose-dir", default="pose", metavar="NAME", help="folder of poses (default pose)")
     parser.add_argument("--labels", metavar="DIR", help="ground truth label images of the recording")
     parser.add_argument("--labels-out", metavar="DIR", help="write ground truth as <stamp_ns>.png, for oracle:DIR")

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from gnesf_model.commands.recording import MappedRecording, OpenRecording, add_recording_arguments
+from gnesf_model.data.bag_target import MCAP_SUFFIX
 from gnesf_model.data.topic_writer import OPTICAL
 from gnesf_model.evaluation.metrics import FILE, describe_run, write_metrics
 from gnesf_model.frame import Frame
@@ -30,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record",
         type=Path,
         metavar="BAG",
-        help="folder of a bag for RViz and Foxglove: cloud, grid, semantic images, legend, poses (must not exist)",
+        help="bag for RViz and Foxglove: cloud, grid, semantic images, legend, poses; a folder, or one file if the "
+        f"name ends in {MCAP_SUFFIX} (must not exist)",
     )
 
 
@@ -38,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Map the recording; 0 when a map was made."""
     opened, out = OpenRecording(arguments), arguments.out
     config, mapper, source = opened.config, opened.mapper, opened.source
-    folder = arguments.record or config.node.record
-    with ResultBag(folder, mapper, config) if folder else nullcontext() as bag:
+    path = arguments.record or config.node.record
+    with ResultBag(path, mapper, config) if path else nullcontext() as bag:
 
         def after(frame: Frame, update: MapUpdate) -> None:
             if bag is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from gnesf_model.data.bag_file import jazzy_types
+from gnesf_model.data.bag_target import MCAP_SUFFIX, BagTarget
 from gnesf_model.data.pose_chain import LINK_T_OPTICAL
 from gnesf_model.data.source import FrameSource
 from gnesf_model.data.topic_writer import LATCHED, OPTICAL, RELIABLE, TopicWriter
@@ -41,7 +42,7 @@ TOPICS = {
 
 def write_bag(
     source: FrameSource,
-    out_dir: str | Path,
+    out: str | Path,
     *,
     storage: Literal["mcap", "sqlite3"] = "mcap",
     depth_encoding: Literal["auto", "16UC1", "32FC1"] = "auto",
@@ -55,7 +56,8 @@ def write_bag(
     ``/tf_static`` leads on to ``camera_link`` and ``camera_color_optical_frame``.
 
     Args:
-        out_dir: folder of the bag; must not exist.
+        out: folder of the bag, or, if the name ends in .mcap, the one file; must not exist. A file is there when
+            it is whole, or not at all.
         storage: file format.
         depth_encoding: 32FC1 keeps every depth; 16UC1 rounds to millimetres and loses what lies beyond
             65.535 m; auto takes 16UC1 for the images that it keeps exactly, as those of a sensor.
@@ -68,12 +70,15 @@ def write_bag(
         How many frames were written.
 
     Raises:
-        FileExistsError: `out_dir` is there already.
-        ValueError: the source gave no frame, or several cameras, or labels are asked for and it has none.
+        FileExistsError: `out` is there already.
+        ValueError: a name that ends in .mcap for another format; or the source gave no frame, or several cameras, or
+            labels are asked for and it has none.
     """
-    out_dir = Path(out_dir).expanduser()
-    if out_dir.exists():
-        raise FileExistsError(f"{out_dir} exists already: name another folder or remove it")
+    target = BagTarget(out)
+    if storage != "mcap" and target.path.suffix == MCAP_SUFFIX:
+        raise ValueError(
+            f"{target.path} ends in {MCAP_SUFFIX}, and the storage is {storage}: name a folder, or use mcap"
+        )
     if labels_dir is not None and source.label_space is None:
         raise ValueError(f"{source.name} has no labels to write to {labels_dir}")
     body_T_camera = LINK_T_OPTICAL if body_T_camera is None else np.asarray(body_T_camera, np.float64)
@@ -85,22 +90,27 @@ def write_bag(
     plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
     labels = _LabelWriter(Path(labels_dir).expanduser(), source.label_space) if labels_dir else None
     count = 0
-    with Writer(out_dir, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
-        bag = _BagWriter(writer, depth_encoding, body_T_camera)
-        bag.write_static(first.stamp_ns)
-        for frame in chain([first], frames):
-            if frame.source != first.source:
-                raise ValueError(
-                    f"{source.name} has the cameras {first.source!r} and {frame.source!r}, a bag that is written has "
-                    "one: leave one in input.cameras"
-                )
-            bag.write_frame(frame)
-            if labels and frame.labels is not None:
-                labels.write(frame)
-            count += 1
-            if progress:
-                progress(1)
-    logger.info("wrote %d frames to %s", count, out_dir)
+    try:
+        with Writer(target.folder, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
+            bag = _BagWriter(writer, depth_encoding, body_T_camera)
+            bag.write_static(first.stamp_ns)
+            for frame in chain([first], frames):
+                if frame.source != first.source:
+                    raise ValueError(
+                        f"{source.name} has the cameras {first.source!r} and {frame.source!r}, a bag that is written "
+                        "has one: leave one in input.cameras"
+                    )
+                bag.write_frame(frame)
+                if labels and frame.labels is not None:
+                    labels.write(frame)
+                count += 1
+                if progress:
+                    progress(1)
+        target.finish()
+    except BaseException:  # an interrupt as well: what is left of it would stand in the way of the next run
+        target.discard()
+        raise
+    logger.info("wrote %d frames to %s", count, target.path)
     return count
 
 

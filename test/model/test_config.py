@@ -33,6 +33,15 @@ def test_integers_become_floats_where_floats_are_meant():
     assert all(type(v) is float for v in config.input.body_T_camera)
 
 
+@pytest.mark.parametrize("name", ["global_frame", "pose_frame"])
+@pytest.mark.parametrize(
+    ("given", "frame"), [("/map", "map"), ("map", "map"), ("/robot1/odom", "robot1/odom"), ("//map", "map")]
+)
+def test_a_frame_has_no_slash_at_the_front(name, given, frame):
+    """As in ROS 1; tf2 would refuse what is published with one."""
+    assert Config.from_flat({f"input.{name}": given}).to_flat()[f"input.{name}"] == frame
+
+
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
@@ -59,6 +68,8 @@ def test_unknown_names_are_refused_with_the_nearest(name, nearest):
         ("keyframes.window", 65, "1 to 64"),
         ("input.pose_source", "odometry", r"transform, odom, tf \(nearest: odom\)"),
         ("input.global_frame", 3, "type str"),
+        ("input.global_frame", "/", r"input\.global_frame is '/', expected the name of a frame, such as map"),
+        ("input.pose_frame", "", r"input\.pose_frame is '', expected the name of a frame"),
         ("node.use_depth", 1, "type bool"),
         ("input.body_T_camera", [0.0] * 6, r"has 6 numbers, expected 0 or 7"),
         ("input.body_T_camera", ["a"] * 7, "list of numbers"),

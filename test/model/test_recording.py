@@ -14,11 +14,12 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from gnesf_model.cli import main
 from gnesf_model.config import Config
+from gnesf_model.data.bag_file import BagFile
 from gnesf_model.data.folder_writer import write_folder
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
-from gnesf_model.recording import LEGEND_TYPES, ResultBag, free_folder
+from gnesf_model.recording import LEGEND_TYPES, ResultBag, free_path
 from gnesf_model.segment.oracle import OracleSegmenter
 from gnesf_model.visualization.cloud import CLOUD_POINT
 
@@ -43,11 +44,11 @@ def recorded(tmp_path_factory):
     return folder, frames, mapper
 
 
-def read(folder):
+def read(path):
     """Messages by topic, with nothing known but what the bag itself says of its types."""
     types = get_typestore(Stores.EMPTY)
     messages = {}
-    with Reader(folder) as reader:
+    with Reader(path) as reader:
         for connection in reader.connections:
             types.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
         for connection, _, data in reader.messages():
@@ -176,11 +177,52 @@ def test_topics_are_those_of_the_node_that_records(tmp_path, recorded):
     assert all(topic.startswith(("/robot1/", "/tf")) for topic in topics)
 
 
-def test_a_folder_that_exists_gets_a_number(tmp_path):
-    assert free_folder(tmp_path / "results") == tmp_path / "results"
-    for name in ("results", "results_2"):
+@pytest.mark.parametrize("suffix", ["", ".mcap", ".d"])
+def test_a_bag_that_exists_gets_a_number(tmp_path, suffix):
+    asked = tmp_path / f"results{suffix}"
+    numbered = (lambda n: f"results_{n}.mcap") if suffix == ".mcap" else (lambda n: f"results{suffix}_{n}")
+    assert free_path(asked) == asked
+    for name in (asked.name, numbered(2)):
         (tmp_path / name).mkdir()
-    assert free_folder(tmp_path / "results") == tmp_path / "results_3"
+    assert free_path(asked) == tmp_path / numbered(3)
+    if suffix == ".mcap":
+        (tmp_path / "results_3.mcap.part").mkdir()  # another process writes it, or one was killed
+        assert free_path(asked) == tmp_path / numbered(4)
+
+
+def test_a_name_that_ends_in_mcap_is_one_file(tmp_path, recorded):
+    """With all that the folder's bag has, for rosbags and for our reader."""
+    folder, frames, mapper = recorded
+    path = tmp_path / "new" / "results.mcap"
+    with ResultBag(path, mapper, Config(device="cpu")) as bag:
+        assert bag.path == path and not path.exists(), "it is not whole yet"
+        for frame in frames:
+            segmentation = mapper.segmenter(frame.rgb, frame.stamp_ns)
+            bag.frame(frame, segmentation, torch.zeros(0, dtype=torch.int64))
+        with pytest.raises(FileExistsError, match=r"results\.mcap\.part exists already.* remove that folder"):
+            ResultBag(path, mapper, Config(device="cpu"))
+    assert [p.name for p in path.parent.iterdir()] == ["results.mcap"] and path.read_bytes()[:8] == b"\x89MCAP0\r\n"
+    messages, expected = read(path), read(folder)
+    assert messages.keys() == expected.keys() - {"/tf_static"}, "that one is of a grid that is levelled"
+    for topic in ("/tf", "/pose", "/gnesf/semantic/image_raw"):
+        assert len(messages[topic]) == len(expected[topic]) == len(frames)
+    ours = BagFile(path)
+    assert {c.topic for c in ours.connections} >= messages.keys() and not ours.damage
+    with Reader(path) as reader:
+        profiles = {c.topic: c.ext.offered_qos_profiles[0] for c in reader.connections}
+    assert profiles["/gnesf/semantic_cloud"].durability.name == "TRANSIENT_LOCAL"
+    with pytest.raises(FileExistsError, match=r"results\.mcap exists already"):
+        ResultBag(path, mapper, Config(device="cpu"))
+
+
+def test_a_mapping_that_fails_has_recorded_what_came_before(tmp_path, recorded):
+    _, frames, mapper = recorded
+    with pytest.raises(KeyboardInterrupt), ResultBag(tmp_path / "a.mcap", mapper, Config(device="cpu")) as bag:
+        segmentation = mapper.segmenter(frames[0].rgb, frames[0].stamp_ns)
+        bag.frame(frames[0], segmentation, torch.zeros(0, dtype=torch.int64))
+        raise KeyboardInterrupt
+    assert len(read(tmp_path / "a.mcap")["/pose"]) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mcap"]
 
 
 def test_the_grid_follows_the_settings(tmp_path, recorded):
@@ -213,16 +255,18 @@ def test_another_period_counts_from_the_latest_map(tmp_path, recorded, before_s,
     assert len(clouds) == maps, "the first, what was due, and the final one"
 
 
-def test_the_command_records(tmp_path):
+@pytest.mark.parametrize("name", ["bag", "bag.mcap"])
+def test_the_command_records(tmp_path, name):
     source = RoomSource(1, frames=6, width=160, height=120, shading=False)
     write_folder(source, tmp_path / "room")
     arguments = ["map", str(tmp_path / "room"), "--out", str(tmp_path / "out"), "--segmenter", "oracle"]
     threads = torch.get_num_threads()
     try:
-        assert main([*arguments, "--record", str(tmp_path / "bag"), "--set", "cpu_threads=1"]) == 0
+        assert main([*arguments, "--record", str(tmp_path / name), "--set", "cpu_threads=1"]) == 0
     finally:
         torch.set_num_threads(threads)
-    messages = read(tmp_path / "bag")
+    assert (tmp_path / name).is_file() == name.endswith(".mcap")
+    messages = read(tmp_path / name)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["frames"] == 6
     assert len(messages["/gnesf/semantic/image_raw"]) == 6
     assert len(messages["/gnesf/semantic_cloud"]) == 2

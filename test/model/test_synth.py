@@ -40,6 +40,42 @@ def test_a_recorded_room_has_the_size_that_is_asked_for(tmp_path):
     assert np.abs(frames[1].rgb.astype(int) - exact[1].rgb).mean() > 5  # other colours
 
 
+def test_a_recorded_room_has_a_size_of_its_own(tmp_path):
+    """Drawn from the seed, as the rest of its camera is; without --recorded it is always the same."""
+    command = ["synth", "--seed", "2", "--frames", "1", "--out"]
+    drawn = RoomSource.as_recorded(2, 1).camera
+    assert (drawn.width, drawn.height) != (320, 240), "or this test shows nothing"
+    assert main([*command, str(tmp_path / "recorded"), "--recorded"]) == 0
+    assert main([*command, str(tmp_path / "exact")]) == 0
+    shapes = [next(iter(open_source(tmp_path / name))).rgb.shape for name in ("recorded", "exact")]
+    assert shapes == [(drawn.height, drawn.width, 3), (240, 320, 3)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
+def test_a_bag_that_is_not_finished_leaves_nothing_in_the_way(tmp_path, monkeypatch, error):
+    out = tmp_path / "room.mcap"
+    with monkeypatch.context() as patch:
+        exact = RoomSource.__getitem__
+        patch.setattr(RoomSource, "__getitem__", lambda self, i: exact(self, i) if i < 2 else _raise(error))
+        assert synth(out) != 0
+    assert list(tmp_path.iterdir()) == []
+    assert synth(out) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["room.mcap"]
+
+
+def _raise(error):
+    raise error
+
+
+def test_what_a_killed_process_left_is_named_and_kept(tmp_path, caplog):
+    left = tmp_path / "room.mcap.part"
+    left.mkdir()
+    (left / "some").touch()
+    assert synth(tmp_path / "room.mcap") == 2
+    assert f"{left} exists already" in caplog.text and "remove that folder" in caplog.text
+    assert (left / "some").exists()
+
+
 def test_several_rooms_make_a_flat(tmp_path, caplog):
     assert synth(tmp_path / "flat", "--rooms", "2") == 0
     (first, *_) = open_source(tmp_path / "flat")

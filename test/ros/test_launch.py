@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,17 @@ from gnesf_model.config import Config
 from gnesf_model.data.bag_file import BagFile, jazzy_types
 from gnesf_model.data.messages import decode_depth, decode_image
 from gnesf_ros import qos
-from gnesf_ros.launch_arguments import NODE, PARAMETERS, REMAPPINGS, REPLAY, ROBOT, ROBOTS, refuse_unknown
+from gnesf_ros.launch_arguments import (
+    NODE,
+    PARAMETERS,
+    REMAPPINGS,
+    REPLAY,
+    ROBOT,
+    ROBOTS,
+    pairs,
+    refuse_unknown,
+    remappings,
+)
 
 with_launch = pytest.mark.skipif(
     importlib.util.find_spec("launch_ros") is None or shutil.which("ros2") is None,
@@ -162,6 +173,8 @@ def test_a_bag_with_other_topics_and_compressed_images_is_replayed_by_arguments_
         (["gnesf.launch.py", "image_transport:=theora"], "image_transport is 'theora'"),
         (["gnesf.launch.py", "depth_transport:=jpeg"], "depth_transport is 'jpeg'"),
         (["gnesf.launch.py", "autostart:=maybe"], "autostart is 'maybe', expected true or false"),
+        (["gnesf.launch.py", "remap:=odom=/wheels"], "remap has 'odom=/wheels', expected NAME:=TOPIC"),
+        (["replay.launch.py", "bag:=/nowhere", "remap:=odom:=,a:=b"], "remap has 'odom:=', expected NAME:=TOPIC"),
         (["robots.launch.py", "robots:=robot1,robot1"], "expected different names"),
         (["replay.launch.py", "bag:=/nowhere", "loop:=yes"], "loop is 'yes', expected true or false"),
     ],
@@ -181,15 +194,24 @@ def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
             "segmentor:=x (nearest: segmenter), qeue:=all (nearest: queue)",
         ),
         (["replay.launch.py", "bag:=/nowhere", "rat:=0"], "rat:=0 (nearest: rate)"),
+        (["replay.launch.py", "bag:=/nowhere", "rosbag:=/b"], "rosbag:=/b (nearest: bag)"),
         (["robots.launch.py", "robots:=robot1", "namespace:=robot1"], "namespace:=robot1"),
         ([str(ROOT / "launch" / "gnesf.launch.py"), "segmentor:=x"], "segmentor:=x (nearest: segmenter)"),
     ],
-    ids=["live", "replay", "robots", "by its path"],
+    ids=["live", "replay", "another name of the bag", "robots", "by its path"],
 )
 def test_arguments_that_do_not_exist_are_refused_before_anything_starts(arguments: list[str], words: str) -> None:
     said, status = failed(arguments)
     assert status != 0 and f"there is no launch argument for {words}" in said
     assert f"`ros2 launch gnesf_ros {Path(arguments[0]).name} --show-args` lists all" in said
+    assert "process started" not in said
+
+
+@with_launch
+def test_a_bag_by_another_name_alone_is_asked_for_by_its_own() -> None:
+    """launch looks whether `bag` is there before our own look at the arguments."""
+    said, status = failed(["replay.launch.py", "rosbag:=/nowhere"])
+    assert status != 0 and "missing required argument 'bag'" in said
     assert "process started" not in said
 
 
@@ -307,7 +329,7 @@ class Launched:
     def __init__(self, domain: int, log: Path, *arguments: str) -> None:
         self.domain, self._log = domain, log
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        command = ["ros2", "launch", "gnesf_ros", *arguments]
+        command = ["ros2", "launch", *([] if Path(arguments[0]).is_absolute() else ["gnesf_ros"]), *arguments]
         with open(log, "wb") as out:
             self._process = subprocess.Popen(
                 command,
@@ -363,6 +385,74 @@ def test_the_geometry_is_the_nodes_to_judge(tmp_path: Path, arguments: list[str]
 
 
 @with_launch
+@pytest.mark.parametrize(
+    ("arguments", "logger"),
+    [
+        (["gnesf.launch.py"], "gnesf"),
+        (["gnesf.launch.py", "namespace:=/site/robot1/"], "site.robot1.gnesf"),
+        (["robots.launch.py", "robots:=robot1"], "robot1.gnesf"),
+    ],
+    ids=["without a namespace", "in a namespace", "of a robot"],
+)
+def test_the_log_level_is_that_of_the_node(tmp_path: Path, arguments: list[str], logger: str) -> None:
+    """Debug lines come, and at another level not even those that always come by default."""
+    arguments = [*arguments, "autostart:=false"]
+    with Launched(new_domain(), tmp_path / "debug", *arguments, "log_level:=debug") as launched:
+        launched.wait_for("waiting for a life-cycle manager")
+    said = (tmp_path / "debug").read_text()
+    assert f"[{logger}]: settings other than the defaults: " in said and "node.autostart: False" in said
+    with Launched(new_domain(), tmp_path / "warn", *arguments, "log_level:=warn") as launched:
+        assert launched.ask("lifecycle", "get", f"/{logger.replace('.', '/')}").startswith("unconfigured ")
+    assert f"[{logger}]" not in (tmp_path / "warn").read_text()
+
+
+PUSHED = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace
+
+def generate_launch_description():
+    ours = IncludeLaunchDescription(PythonLaunchDescriptionSource("FILE"), launch_arguments=ARGUMENTS)
+    return LaunchDescription([GroupAction([PushRosNamespace("site"), ours])])
+"""
+
+
+@with_launch
+def test_the_log_level_is_that_of_a_node_in_a_pushed_namespace(tmp_path: Path) -> None:
+    outer, arguments = tmp_path / "outer.launch.py", {"namespace": "robot1", "log_level": "debug", "autostart": "false"}
+    text = PUSHED.replace("FILE", str(ROOT / "launch" / "gnesf.launch.py"))
+    outer.write_text(text.replace("ARGUMENTS", repr(list(arguments.items()))))
+    with Launched(new_domain(), tmp_path / "log", str(outer)) as launched:
+        launched.wait_for("waiting for a life-cycle manager")
+    assert "[site.robot1.gnesf]: settings other than the defaults: " in (tmp_path / "log").read_text()
+
+
+@with_launch
+def test_cameras_whose_topics_have_other_names_are_launched_by_arguments_alone(tmp_path: Path) -> None:
+    """`remap` names what has no argument of its own, and wins where there is one."""
+    file = tmp_path / "params.yaml"
+    file.write_text("/**: {ros__parameters: {input: {cameras: [front, rear]}}}\n")
+    remap = {
+        "front/color/image_raw": "/cam0/rgb",
+        "front/color/camera_info": "/cam0/info",
+        "rear/depth/image_raw": "cam1/depth",
+        "odom": "/wheels",
+        "~/semantic_cloud": "/cloud",
+    }
+    arguments = ["gnesf.launch.py", "namespace:=robot1", f"params_file:={file}", "odom_topic:=/elsewhere"]
+    arguments.append("remap:=" + ", ".join(f"{name}:={topic}" for name, topic in remap.items()))
+    with Launched(new_domain(), tmp_path / "log", *arguments) as launched:
+        launched.wait_for("ready:")
+        listed = launched.ask("node", "info", "/robot1/gnesf")
+    heard = ("/cam0/rgb", "/cam0/info", "/robot1/cam1/depth", "/robot1/rear/color/image_raw", "/wheels", "/cloud")
+    for topic in heard:
+        assert f" {topic}: " in listed, listed
+    for topic in ("front/color", "rear/depth/image_raw", "elsewhere", "semantic_cloud"):
+        assert topic not in listed, listed
+
+
+@with_launch
 def test_several_robots_are_launched_at_once(room_bag: Path, tmp_path: Path) -> None:
     arguments = ("robots.launch.py", "robots:=robot1,robot2", f"segmenter:=oracle:{room_bag / 'labels'}")
     with Launched(new_domain(), tmp_path / "log", *arguments) as launched:
@@ -398,6 +488,49 @@ def test_each_of_several_robots_maps_its_own_camera(room_bag: Path, tmp_path: Pa
         peer.close()
 
 
+@pytest.fixture
+def rviz_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """File in which a program rviz2 writes what it was called with: the real one needs a screen."""
+    called = tmp_path / "called"
+    prefix = tmp_path / "rviz"
+    program, marker = prefix / "lib/rviz2/rviz2", prefix / "share/ament_index/resource_index/packages/rviz2"
+    for file in (program, marker):
+        file.parent.mkdir(parents=True)
+    marker.touch()
+    program.write_text(f'#!/bin/sh\necho "$*" >{called}.part && mv {called}.part {called}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}")
+    return called
+
+
+@with_launch
+@pytest.mark.parametrize(
+    ("arguments", "frame"),
+    [
+        ([], None),
+        (["params_file:=FILE"], "map"),
+        (["params_file:=FILE", "namespace:=robot1"], "robot1/map"),
+        (["params_file:=FILE", "global_frame:=/world"], "world"),
+    ],
+    ids=["by default", "of the file", "of the file, for this node", "of the argument"],
+)
+def test_rviz_is_fixed_in_the_frame_of_the_map(
+    tmp_path: Path, rviz_called: Path, arguments: list[str], frame: str | None
+) -> None:
+    file = tmp_path / "params.yaml"
+    said = "{ros__parameters: {input: {global_frame: %s}}}"
+    file.write_text(f"/**: {said % '/map'}\n/robot1/gnesf: {said % 'robot1/map'}\n")
+    arguments = ["rviz:=true", "autostart:=false", "remap:=odom:=/wheels", *arguments]
+    arguments = [argument.replace("FILE", str(file)) for argument in arguments]
+    with Launched(new_domain(), tmp_path / "log", "gnesf.launch.py", *arguments) as launched:
+        launched.wait_for("waiting for a life-cycle manager")
+        launched.wait_for("[rviz2-1]: process has finished cleanly")
+    called = rviz_called.read_text()
+    assert f"--fixed-frame {frame} " in called if frame else "--fixed-frame" not in called, called
+    mapper = "/robot1/gnesf" if "namespace:=robot1" in arguments else "/gnesf"
+    assert f"/gnesf/semantic_cloud:={mapper}/semantic_cloud" in called and "/odom:=/wheels" in called, called
+
+
 def test_what_the_arguments_set_exists() -> None:
     """launch need not be installed for that."""
     known = {option.name for option in Config.options()}
@@ -410,6 +543,34 @@ def test_what_the_arguments_set_exists() -> None:
                 assert PARAMETERS[name] in NODE[name][1]
     assert set(PARAMETERS.values()) <= known
     assert set(NODE) - set(ROBOTS) == {"namespace", "rviz"}, "the first is the robot's name"
+
+
+def test_remap_is_pairs_of_topics() -> None:
+    assert pairs("") == pairs(" ") == {}
+    assert pairs("odom:=/wheels") == {"odom": "/wheels"}
+    found = pairs(" front/color/image_raw:=/cam0/rgb ,~/semantic_cloud:=cloud, /tf:=tf")
+    assert found == {"front/color/image_raw": "/cam0/rgb", "~/semantic_cloud": "cloud", "/tf": "tf"}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    ["odom", "odom=/a", "odom:=", ":=/a", "", "odom:=/a pose:=/b", "a b:=/c", "__ns:=/robot1", "a:=/1", "a:=/b/"],
+)
+def test_remap_that_is_no_pair_is_named(pair: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^remap has {re.escape(repr(pair))}, expected NAME:=TOPIC, .* e\.g\. remap:='"
+    ):
+        pairs(f"color/image_raw:=/rgb, {pair}")
+
+
+def test_one_topic_is_remapped_once() -> None:
+    with pytest.raises(ValueError, match="remap has 'odom' twice"):
+        pairs("odom:=/a, odom:=/b")
+    value = {name: default for name, (default, _) in NODE.items()} | {"remap": "front/odom:=/o, odom:=/wheels"}
+    found = remappings(value)
+    assert list(found)[:2] == ["front/odom", "odom"] and found["odom"] == "/wheels"
+    assert found.keys() == REMAPPINGS.keys() | {"front/odom"}
+    assert found["/tf"] == "/tf" and found["depth/image_raw"] == "depth/image_raw"
 
 
 def test_only_arguments_that_do_not_exist_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from ros_harness import NodeProcess, Peer, new_domain
@@ -19,9 +20,10 @@ def stamps_in(bag: Path, topic: str) -> list[int]:
         return [stamp for connection, stamp, _ in reader.messages() if connection.topic == topic]
 
 
-def test_each_configuration_has_a_bag_of_its_own(room_bag: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("first", "second"), [("results", "results_2"), ("results.mcap", "results_2.mcap")])
+def test_each_configuration_has_a_bag_of_its_own(room_bag: Path, tmp_path: Path, first: str, second: str) -> None:
     """And the counters of the status and of the diagnostics are the same ones, over activations and resets."""
-    robot = Robot(room_bag, tmp_path / "log", **{"node.record": str(tmp_path / "results")})
+    robot = Robot(room_bag, tmp_path / "log", **{"node.record": str(tmp_path / first)})
 
     def transition(number: int) -> None:
         request = ChangeState.Request(transition=Transition(id=number))
@@ -42,17 +44,18 @@ def test_each_configuration_has_a_bag_of_its_own(room_bag: Path, tmp_path: Path)
 
         transition(Transition.TRANSITION_DEACTIVATE)
         transition(Transition.TRANSITION_CLEANUP)
-        assert stamps_in(tmp_path / "results", "/gnesf/semantic/image_raw") == [f.stamp_ns for f in robot.frames[:3]]
+        assert stamps_in(tmp_path / first, "/gnesf/semantic/image_raw") == [f.stamp_ns for f in robot.frames[:3]]
         transition(Transition.TRANSITION_CONFIGURE)
         transition(Transition.TRANSITION_ACTIVATE)
         robot.peer.matched(*robot.publishers.values())
-        robot.node.wait_for_log(f"results are recorded in {tmp_path / 'results_2'}")
+        robot.node.wait_for_log(f"results are recorded in {tmp_path / second}")
         robot.peer.wait(lambda: not robot.status.frames_received, "the counters of the new map")
         robot.send(robot.frames[5])
         assert robot.node.stop() == 0
-        assert stamps_in(tmp_path / "results_2", "/gnesf/semantic/image_raw") == [robot.frames[5].stamp_ns]
-        assert stamps_in(tmp_path / "results_2", "/gnesf/semantic_cloud")
-        assert len(stamps_in(tmp_path / "results", "/gnesf/semantic/image_raw")) == 3, "that of before is as it was"
+        assert stamps_in(tmp_path / second, "/gnesf/semantic/image_raw") == [robot.frames[5].stamp_ns]
+        assert stamps_in(tmp_path / second, "/gnesf/semantic_cloud")
+        assert len(stamps_in(tmp_path / first, "/gnesf/semantic/image_raw")) == 3, "that of before is as it was"
+        assert {p.name for p in tmp_path.iterdir()} == {"log", first, second}
     finally:
         robot.close()
 

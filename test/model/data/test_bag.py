@@ -576,6 +576,16 @@ def test_existing_folder_is_not_overwritten(bag):
         write_bag(ListSource(FRAMES), bag)
 
 
+def test_a_name_that_ends_in_mcap_is_one_file(tmp_path):
+    write_bag(ListSource(FRAMES), tmp_path / "new" / "bag.mcap")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["bag.mcap"]
+    assert_same(list(BagSource(tmp_path / "new" / "bag.mcap")), FRAMES)
+    with pytest.raises(FileExistsError, match=r"bag\.mcap exists already"):
+        write_bag(ListSource(FRAMES), tmp_path / "new" / "bag.mcap")
+    with pytest.raises(ValueError, match=r"b\.mcap ends in \.mcap, and the storage is sqlite3: name a folder"):
+        write_bag(ListSource(FRAMES), tmp_path / "b.mcap", storage="sqlite3")
+
+
 def test_source_without_frames_leaves_no_bag(tmp_path):
     source = ListSource([])
     source.drops["no_pose"] = 3
