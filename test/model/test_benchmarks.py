@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from documented import ROOT, TINY, documented_options
 
 from benchmark import gpu, growth, keyframe, recordings, run, table
 from gnesf_model.config import KeyframeConfig
@@ -19,8 +20,6 @@ from gnesf_model.frame import FrameDropped
 from gnesf_model.keyframes import KeyframeSelector
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.oracle import OracleSegmenter
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -201,22 +200,9 @@ def test_a_rendering_that_was_interrupted_is_not_measured(tmp_path, monkeypatch)
     assert len(list(recordings.rendered(2, 1, (64, 48)))) == 2
 
 
-TINY = {
-    "end_to_end": "--frames 6 --long-frames 6 --threads 1",
-    "field": "--frames 60 --threads 1 --side 64",
-    "gpu": "--device cpu --frames 3 --room --ceiling 0.01",
-    "growth": "--sizes 2 4 --views 3 --width 96",
-    "keyframe": "--rounds 1 --frames 16 --long-frames 16 --warm-up 1 --threads 1",
-    "node": "--frames 8",
-    "oracle": "--frames 3",
-    "rooms": "--seeds 1 --size 64 48",
-    "stages": "--frames 6 --long-frames 6 --network bundled --threads 1",
-    "tsdf": "--rounds 1 --frames 6 --long-frames 6 --warm-up 2 --threads 1",
-}
-"""The least work with which each benchmark still measures something."""
 SIDE_BY_SIDE = ("end_to_end", "keyframe", "stages", "tsdf")
 """Those that run on the recording and on the long walk."""
-NEEDS = {"tsdf": "open3d", "keyframe": "open3d", "node": "rclpy", "end_to_end": "rclpy"}
+NEEDS = {"tsdf": "open3d", "keyframe": "open3d", "node": "gnesf_msgs", "end_to_end": "gnesf_msgs"}
 
 
 def test_each_benchmark_has_its_tiny_options_here():
@@ -232,7 +218,8 @@ def rendered_once(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_path, rendered_once):
-    """As `make bench` does it, in a process of its own, whose threads and whose node are nobody else's."""
+    """As `make bench` does it with what docs/performance.md says, of less, in a process of its own, whose threads and
+    whose node are nobody else's."""
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"{name} needs {NEEDS[name]}")
     program = (
@@ -240,9 +227,8 @@ def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_
         "run.OUT, recordings.RENDERED = map(pathlib.Path, sys.argv[1:3]); sys.exit(run.main(sys.argv[3:]))"
     )
     command = [sys.executable, "-c", program, str(tmp_path), str(rendered_once), name]
-    done = subprocess.run(
-        [*command, *TINY[name].split()], capture_output=True, text=True, check=False, cwd=ROOT, timeout=280
-    )
+    command += [*documented_options(name), *TINY[name].split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     if f"{name}: skipped" in done.stdout:
         pytest.skip(done.stdout.strip())
