@@ -90,7 +90,7 @@ def main(names: list[str]) -> int:
     for name in names:
         shutil.copyfile(HERE / "out" / f"{name}.json", RESULTS / f"{name}.json")
     for path, headlines in ((README, True), (WHOLE, False)):
-        text = with_table(path.read_text(encoding="utf-8"), table(headlines=headlines))
+        text = with_table(path.read_text(encoding="utf-8"), table(RESULTS, headlines))
         path.write_text(text, encoding="utf-8")
     return 0
 

@@ -91,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sub.add_argument("--input-size", type=int, nargs=2, metavar=("H", "W"), help="at which the network runs")
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-        sub.add_argument("--json", type=Path, metavar="FILE", help="store the scores")
+        text = "store the scores" + ", anew after each part" * (sub is rooms)
+        sub.add_argument("--json", type=Path, metavar="FILE", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,27 +104,51 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.kind in commands:
         return commands[arguments.kind].run(arguments)
-    markdown = ""
+    if arguments.json:  # what cannot be written is said before the work, not after hours of it
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        if arguments.json.is_dir():
+            raise ValueError(f"--json {arguments.json} is a folder, expected a file: {arguments.json / 'scores.json'}")
     if arguments.kind == "rooms":
         found = _rooms(arguments)
-        markdown = _markdown(found)
-        print(markdown)
+        print(_markdown(found))
     else:
         found = {SEGMENTER: _photographs(arguments).scores(SEGMENTER)}
         _report(found[SEGMENTER], "pictures")
-    if arguments.json:
-        said = {k: v for k, v in vars(arguments).items() if k not in ("run", "json")}
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in said.items()}
-        text = json.dumps({**found, "settings": settings, "version": __version__}, indent=2)
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
-        if markdown:
-            arguments.json.with_suffix(".md").write_text(markdown, encoding="utf-8")
+    _store(arguments, found)
     return 0
 
 
+def _store(arguments: argparse.Namespace, found: dict[str, Any], unfinished: Sequence[str] = ()) -> None:
+    """Write the scores so far where --json says, tables in Markdown beside them.
+
+    Args:
+        unfinished: parts that are still to come, or never will: what was finished outlives an error in them.
+    """
+    if not arguments.json:
+        return
+    said = {k: v for k, v in vars(arguments).items() if k not in ("run", "json")}
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in said.items()}
+    told = {**found, "settings": settings, "version": __version__}
+    if unfinished:
+        told["unfinished"] = list(unfinished)
+    _replace(arguments.json, json.dumps(told, indent=2) + "\n")
+    if markdown := _markdown(found):
+        _replace(arguments.json.with_suffix(".md"), markdown)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file at once: whoever stops the command while it writes keeps what was there."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # /dev/stdout and the like
+        path.write_text(text, encoding="utf-8")
+        return
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
 def _rooms(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The parts asked for, printed on the way."""
+    """The parts asked for, printed and stored on the way."""
     if min(arguments.views, *arguments.size) < 1:
         raise ValueError(f"--views {arguments.views}, --size {arguments.size}: expected numbers of at least 1")
     seeds, size = seed_range(arguments.seeds), tuple(arguments.size)
@@ -136,6 +161,7 @@ def _rooms(arguments: argparse.Namespace) -> dict[str, Any]:
     config = Config.from_flat({**settings, "predicted_depth.model": arguments.depth_network})
     networks = Networks(config, arguments.segmenter, _input_size(arguments))
     tables, found = seeds[: arguments.tables], {}
+    to_come = [part for part in PARTS if part in arguments.parts and (tables or part == SEGMENTER)]
     workers = _workers(config, len(seeds)) if arguments.workers is None else arguments.workers
     with RoomPool(networks, workers) as pool:
 
@@ -143,17 +169,23 @@ def _rooms(arguments: argparse.Namespace) -> dict[str, Any]:
             rooms = pool.each(partial(score, **options), work)
             return merged(tqdm(rooms, desc=part, unit="room", total=len(work)))
 
-        if SEGMENTER in arguments.parts:
+        def finished(part: str, scores: dict[str, Any]) -> None:
+            found.update(scores)
+            to_come.remove(part)
+            if to_come:
+                _store(arguments, found, to_come)
+
+        if SEGMENTER in to_come:
             scores = scored("scoring", _segmenter, seeds, views=arguments.views, size=size, looks=arguments.looks)
-            found[SEGMENTER] = scores.scores(SEGMENTER)
+            finished(SEGMENTER, {SEGMENTER: scores.scores(SEGMENTER)})
             _report(found[SEGMENTER], "rooms")
-        if tables and "votes" in arguments.parts:
+        if "votes" in to_come:
             firsts = {"seen": FIELD_SEEDS.start, "usual": SPLITS["validation"].start}
             firsts |= dict.fromkeys(("natural", "permuted"), seeds[0])
             work = [(firsts[kind] + number, kind) for number in range(len(tables)) for kind in KINDS]
-            found |= scored("tables", _tables, work, size=size, full=arguments.full).to_json()
-        if tables and "rgb" in arguments.parts:
-            found |= scored("geometry: rgb", _rgb, tables, size=size, full=arguments.full).to_json()
+            finished("votes", scored("tables", _tables, work, size=size, full=arguments.full).to_json())
+        if "rgb" in to_come:
+            finished("rgb", scored("geometry: rgb", _rgb, tables, size=size, full=arguments.full).to_json())
     return found
 
 

@@ -15,8 +15,9 @@ from gnesf_model.build import build_mapper
 from gnesf_model.config import Config, parse_overrides
 from gnesf_model.data.source import ACCEPTED, FrameSource, open_source
 from gnesf_model.evaluation.confusion import Confusion
-from gnesf_model.evaluation.labelled_points import load_labelled_points
+from gnesf_model.evaluation.labelled_points import load_labelled_points, points_digest
 from gnesf_model.evaluation.mapping_run import MappingRun, map_scores, run_mapping
+from gnesf_model.evaluation.metrics import OF_FOLDER, OF_POINTS, OF_RECORDING
 from gnesf_model.frame import Frame
 from gnesf_model.labels import LabelMapping, LabelSpace
 from gnesf_model.mapper import LabelledPoints, MapUpdate, SemanticMapper
@@ -68,6 +69,7 @@ class OpenRecording:
     Attributes:
         config, source, mapper: the settings, the recording and the map.
         points: ground truth points (N, 3) and labels (N,) in the label space of the map; None without a point set.
+        truth: kind of the ground truth and, of a point set, how many points and their digest: what metrics.json says.
 
     Raises:
         ValueError, OSError: something cannot be used; says what and why.
@@ -78,6 +80,9 @@ class OpenRecording:
         labels = Path(arguments.labels) if arguments.labels else None
         points = load_labelled_points(labels) if labels is not None and labels.suffix == ".npz" else None
         self.labels_dir = labels if points is None else None
+        truth: dict[str, Any] = {"kind": OF_RECORDING if self.labels_dir is None else OF_FOLDER}
+        if points is not None:  # as they are in the file: the label space of the map may be another
+            truth = {"kind": OF_POINTS, "points": len(points[0]), "sha256": points_digest(*points)}
         self.source = open_source(
             arguments.source,
             config=config.input,
@@ -97,6 +102,7 @@ class OpenRecording:
             Confusion(own).add(points[1], points[1])
             points = points[0], LabelMapping.between(own, self.mapper.labels).lookup[points[1]]
         self.points: tuple[np.ndarray, np.ndarray] | None = points
+        self.truth = truth
 
     def map(self, after_frame: Callable[[Frame, MapUpdate], None] = lambda frame, update: None) -> MappedRecording:
         """Map all frames; see `map_recording`."""

@@ -7,9 +7,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gnesf_model.evaluation.metrics import OF_FOLDER, OF_POINTS, OF_RECORDING
+
 SCORES = {"2d per_frame": ("2d", "per_frame"), "2d map": ("2d", "map"), "3d": ("3d",)}
 """What is scored -> where it stands in ``scores``."""
 _KEYS = {"mIoU": "miou", "accuracy": "pixel_accuracy", "coverage": "coverage"}
+_TRUTHS = {
+    OF_RECORDING: "label images of the recording",
+    OF_FOLDER: "label images of a folder",
+    OF_POINTS: "a labelled point set",
+}
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 
 
@@ -111,14 +118,43 @@ def _check_same_recording(a: dict[str, Any], b: dict[str, Any]) -> None:
             f"the maps have different label spaces, {a['map'].get('label_space')!r} and "
             f"{b['map'].get('label_space')!r}: evaluate both with the same semantics.labels"
         )
-    if has_scores(a) != has_scores(b):
+    if not (has_scores(a) and has_scores(b)):
         return
+    _check_same_truth(_truth(a), _truth(b))
     for name, path in SCORES.items():
-        if name == "3d":  # its points depend on voxels and poses
+        if name == "3d":  # labelled pixels give other points with other voxels; a point set is told by its digest
             continue
         one, other = ({k: c.get("n") for k, c in _part(_score(m, path), "per_class").items()} for m in (a, b))
         if one != other:
             raise ValueError(f"the runs have different ground truth ({name}): {one} and {other} pixels by class")
+
+
+def _check_same_truth(a: dict[str, Any], b: dict[str, Any]) -> None:
+    """Nothing is known of files that older versions wrote. Label images are told apart by their pixels, see above:
+    those that a folder holds may be the recording's own."""
+    kinds = a.get("kind"), b.get("kind")
+    if None not in kinds and kinds[0] != kinds[1] and OF_POINTS in kinds:
+        raise ValueError(
+            f"the runs have different ground truth (3d): {_TRUTHS[kinds[0]]} in the first and {_TRUTHS[kinds[1]]} in "
+            "the second: evaluate both with the same --labels"
+        )
+    if kinds == (OF_POINTS, OF_POINTS) and a.get("sha256") != b.get("sha256"):
+        raise ValueError(
+            f"the runs have different ground truth (3d): point sets of {a.get('points')} points (SHA-256 "
+            f"{str(a.get('sha256'))[:12]}) in the first and of {b.get('points')} ({str(b.get('sha256'))[:12]}) in the "
+            "second: evaluate both with the same --labels"
+        )
+
+
+def _truth(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the ground truth; empty in files of older versions."""
+    found = _part(metrics, "ground_truth")
+    if found and found.get("kind") not in list(_TRUTHS):
+        raise ValueError(
+            f"a metrics file is damaged: the kind of its ground truth is {found.get('kind')!r}, expected one of "
+            f"{', '.join(_TRUTHS)}"
+        )
+    return found
 
 
 def has_scores(metrics: dict[str, Any]) -> bool:
@@ -205,8 +241,28 @@ def _notices(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
         yield f"the first run was mapped {ways}: latencies differ in kind"
     if has_scores(a) != has_scores(b):
         yield f"the {'second' if has_scores(a) else 'first'} run has no scores"
+    elif has_scores(a):
+        yield from _truth_notices(a, b)
     if a.get("source") != b.get("source"):
         yield f"the recordings were named {a.get('source')} and {b.get('source')}"
+
+
+def _truth_notices(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
+    truths = _truth(a), _truth(b)
+    if not all(truths):
+        one, other = (
+            {name: part.get("n") for name, part in _part(_score(m, SCORES["3d"]), "per_class").items()} for m in (a, b)
+        )
+        if one != other:
+            old = " and ".join(word for word, truth in zip(("first", "second"), truths) if not truth)
+            yield (
+                f"the points of the 3D ground truth differ ({one} and {other} by class), and the {old} file does not "
+                "say of what kind they are: with other voxels that is as it should be, with other --labels the 3D "
+                "scores are of different things"
+            )
+    elif truths[0]["kind"] != truths[1]["kind"]:
+        first, second = (_TRUTHS[truth["kind"]] for truth in truths)
+        yield f"the ground truth is {first} in the first run and {second} in the second, with equal pixels by class"
 
 
 def _score(metrics: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

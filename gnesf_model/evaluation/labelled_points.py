@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zipfile
 from pathlib import Path
@@ -122,6 +123,14 @@ def load_labelled_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(points).all() or labels.min(initial=0) < 0 or labels.max(initial=0) > UNKNOWN:
         raise ValueError(f"{path} has points that are not finite or labels outside 0..255")
     return points.astype(np.float64), labels.astype(np.uint8)
+
+
+def points_digest(points: np.ndarray, labels: np.ndarray) -> str:
+    """SHA-256 of points (N, 3) and labels (N,), whatever file they came from: two runs tell by it whether they were
+    scored on the same ones."""
+    found = hashlib.sha256(np.ascontiguousarray(points, "<f8"))
+    found.update(np.ascontiguousarray(labels, np.uint8))
+    return found.hexdigest()
 
 
 def nearest_labels(points: np.ndarray, surface: np.ndarray, surface_labels: np.ndarray, reach_m: float) -> np.ndarray:

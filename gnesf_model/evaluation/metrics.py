@@ -23,6 +23,8 @@ from gnesf_model.mapper import SemanticMapper
 
 SCHEMA = "gnesf_metrics/1"
 FILE = "metrics.json"
+OF_RECORDING, OF_FOLDER, OF_POINTS = "recording", "folder", "points"
+"""Kinds of ground truth: label images of the recording, of the folder that --labels names, and labelled points."""
 _PACKAGES = ("gnesf_ros", "torch", "numpy", "opencv-python", "onnxruntime", "transformers")
 _MAX_BYTES = 100_000_000
 """A file of an hour's recording takes one; more is not read."""
@@ -64,6 +66,7 @@ def describe_run(
     surface_points: int,
     scores: dict[str, Any] | None,
     node: NodeRun | None = None,
+    truth: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of metrics.json.
 
@@ -74,6 +77,7 @@ def describe_run(
         surface_points: of the map.
         scores: as `map_scores`; None without ground truth.
         node: where the map is the node's; what it tells then takes the place of what `run` does.
+        truth: what the scores are against, see `OpenRecording.truth`.
     """
     done = node or run
     latency_ms = node.latency_ms if node else run.frame_ms
@@ -119,6 +123,8 @@ def describe_run(
         }
     if scores is not None:
         metrics["scores"] = scores
+        if truth is not None:
+            metrics["ground_truth"] = dict(truth)
     return metrics
 
 

@@ -1,4 +1,7 @@
-"""Points that a new view shows, from the source views around it: classes the paper's way, its ablation, and colours."""
+"""Points that a new view shows, from the source views around it: classes the paper's way, its ablation, and colours.
+
+Points come from wherever they were measured, go to the device that holds the views, and results come back as arrays.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,7 @@ def nearest(world_T_cam: np.ndarray, poses: np.ndarray) -> list[int]:
 @torch.inference_mode()
 def encoded(field: NeuralSemanticField, views: SourceViews, points: torch.Tensor) -> Encoding:
     """M around points (K, 3) of a surface, as far as the votes read it."""
+    points = _beside(views, points)
     return field.volume.around(views, Lattice.world(points), points, field.options.vote_level + 1)
 
 
@@ -83,7 +87,7 @@ def variant_labels(
 ) -> dict[str, np.ndarray]:
     """Labels (K,) uint8 of points (K, 3) by variant, all views voting at once; M is known around the points."""
     found: dict[str, list[np.ndarray]] = {}
-    for part in points.split(_points_at_once(views)):
+    for part in _beside(views, points).split(_points_at_once(views)):
         seen = field.look(part, views, encoding, _visible(views, part))
         for name in names:
             if name == NO_VISIBILITY:
@@ -109,7 +113,7 @@ def labels_along_rays(
     Args:
         views: vote on every sample.
         encoding: M around the surface.
-        surface: measured, "with mesh".
+        surface: measured, "with mesh", on the device of the views.
         world_T_cam: (4, 4) of the viewpoint.
         directions: (R, 3) in its optical frame, with depth 1.
         far_m: where rays end.
@@ -122,6 +126,7 @@ def labels_along_rays(
         ]
         return torch.cat(parts) if parts else samples.new_zeros(0, views.probabilities.shape[-1])
 
+    directions = _beside(views, directions)
     pose = torch.from_numpy(world_T_cam).to(directions)
     geometry, sampling = SdfGeometry(surface, surface.tr_m), Sampling(far_m=far_m)
     labels = []
@@ -145,6 +150,7 @@ def blended_colors(
         colors: (K, 3) uint8.
         seen: (K,) bool, whether any of the views sees the point.
     """
+    points = _beside(views, points)
     eye = torch.from_numpy(world_T_cam[:3, 3]).to(points)
     colors, seen = [points.new_zeros(0, 3)], [torch.zeros(0, dtype=torch.bool, device=points.device)]
     for part in points.split(_points_at_once(views)):
@@ -153,6 +159,11 @@ def blended_colors(
         seen.append(found.seen.any(0))
     blended = (torch.cat(colors) * 255).round().clamp(0, 255).to(torch.uint8)
     return blended.cpu().numpy(), torch.cat(seen).cpu().numpy()
+
+
+def _beside(views: SourceViews, points: torch.Tensor) -> torch.Tensor:
+    """Points on the device of the views."""
+    return points.to(views.intrinsics.device)
 
 
 def _visible(views: SourceViews, points: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gnesf_model.field.image_encoder import ImageEncoder
+from gnesf_model.field.option_checks import check_number, check_whole
 from gnesf_model.field.plane_sweep import SweepView, depth_planes, matching_cost, normalised
 from gnesf_model.field.views import FEATURE_STRIDES
 from gnesf_model.frame import Camera
@@ -23,6 +24,7 @@ from gnesf_model.frame import Camera
 _SPREAD = 2
 """Planes to either side of the likeliest one that count as the same answer."""
 _SHARPNESS = 10.0
+_NEAREST_M, _FARTHEST_M, _MOST_PLANES = 1e-3, 1000.0, 1024
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,17 @@ class DepthOptions:
     hidden: tuple[int, int, int] = (64, 80, 96)
 
     def __post_init__(self) -> None:
-        if self.groups < 1 or self.matching % self.groups:
-            raise ValueError(f"matching is {self.matching} in {self.groups} groups, expected groups of one size")
-        if not 0 < self.nearest_m < self.farthest_m <= 1000 or self.planes < 2:
+        if type(self.matching) is not int or type(self.groups) is not int or self.groups < 1:
             raise ValueError(
-                f"{self.planes} planes from {self.nearest_m} to {self.farthest_m} m, expected at least 2, ascending"
+                f"matching is {self.matching!r} in {self.groups!r} groups, expected whole numbers, 1 or more"
             )
+        if self.matching % self.groups:
+            raise ValueError(f"matching is {self.matching} in {self.groups} groups, expected groups of one size")
+        check_whole("planes", self.planes, 2, _MOST_PLANES)
+        check_number("nearest_m", self.nearest_m, _NEAREST_M, _FARTHEST_M)
+        check_number("farthest_m", self.farthest_m, _NEAREST_M, _FARTHEST_M)
+        if self.nearest_m >= self.farthest_m:
+            raise ValueError(f"planes from {self.nearest_m} to {self.farthest_m} m, expected ascending ones")
 
 
 class DepthNetwork(nn.Module):

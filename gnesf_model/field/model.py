@@ -14,10 +14,11 @@ from gnesf_model.field.direct_head import DirectHead
 from gnesf_model.field.encoding_volume import CELL_SIZES_M, Encoding, EncodingVolume
 from gnesf_model.field.image_encoder import ImageEncoder
 from gnesf_model.field.moments import Moments, masked_moments
+from gnesf_model.field.option_checks import check_flag, check_whole
 from gnesf_model.field.spatial_voting import SpatialOptions, SpatialVoting
 from gnesf_model.field.statistics import others_mean, probability_statistics
 from gnesf_model.field.streaming import StreamingVotes
-from gnesf_model.field.views import Projections, SourceViews
+from gnesf_model.field.views import FEATURE_STRIDES, Projections, SourceViews
 from gnesf_model.field.voting import (
     VoteInputs,
     VotingNetwork,
@@ -31,6 +32,7 @@ from gnesf_model.frame import Camera
 
 WEIGHTINGS = ("learned", "uniform", "distance")
 OUTCOMES = ("probabilities", "logits", "direct")
+_MOST_CLASSES = 1024
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,12 @@ class FieldOptions:
     colors: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.vote_level < len(CELL_SIZES_M):
-            raise ValueError(f"vote_level is {self.vote_level}, expected 0 to {len(CELL_SIZES_M) - 1}")
-        if self.direct_classes < 0:
-            raise ValueError(f"direct_classes is {self.direct_classes}, expected >= 0")
+        check_whole("vote_level", self.vote_level, 0, len(CELL_SIZES_M) - 1)
+        check_whole("direct_classes", self.direct_classes, 0, _MOST_CLASSES)
+        check_flag("colors", self.colors)
+        for name, count in (("widths", 4), ("features", len(FEATURE_STRIDES)), ("encoding", len(CELL_SIZES_M))):
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"{name} are {getattr(self, name)}, expected {count} of them")
         read = self.encoding[self.vote_level]
         object.__setattr__(self, "voting", replace(self.voting, features=self.features[0], encoding=read))
         object.__setattr__(self, "spatial", replace(self.spatial, encoding=read))

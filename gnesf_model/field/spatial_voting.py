@@ -14,7 +14,13 @@ from scipy.spatial import cKDTree
 from torch import nn
 from torch.nn.functional import elu, embedding_bag
 
+from gnesf_model.field.option_checks import check_number, check_whole
+
 _PAIR_INPUTS = 9
+_FURTHEST_M, _MOST_NEIGHBOURS, _MOST_ROUNDS = 2.0, 256, 50
+"""Beyond these a look at a map would take hours, or all the memory there is."""
+_LEAST = 1e-3
+"""Of what is divided by: float32 takes much less for zero."""
 _CHUNK_NUMBERS = 1 << 20
 """Numbers gathered from neighbours at a time without gradients: bounds the scratch memory."""
 
@@ -60,13 +66,11 @@ class SpatialOptions:
     hidden: int = 32
 
     def __post_init__(self) -> None:
-        if not self.radius_m > 0 or self.neighbours < 1 or self.rounds < 0:
-            raise ValueError(
-                f"radius_m is {self.radius_m}, neighbours {self.neighbours}, rounds {self.rounds}; expected a "
-                "radius > 0, at least 1 neighbour and at least 0 rounds"
-            )
-        if not 0 < self.share < 1 or not 0 < self.doubt <= 1:
-            raise ValueError(f"share is {self.share}, doubt {self.doubt}, expected numbers between 0 and 1")
+        check_number("radius_m", self.radius_m, _LEAST, _FURTHEST_M)
+        check_whole("neighbours", self.neighbours, 1, _MOST_NEIGHBOURS)
+        check_whole("rounds", self.rounds, 0, _MOST_ROUNDS)
+        check_number("share", self.share, _LEAST, 1 - _LEAST)
+        check_number("doubt", self.doubt, _LEAST, 1)
 
 
 class SpatialVoting(nn.Module):

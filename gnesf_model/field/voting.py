@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gnesf_model.field.option_checks import check_flag, check_number
 from gnesf_model.field.precision import full_precision
 from gnesf_model.field.statistics import STATISTICS
 
@@ -17,6 +18,8 @@ _CHUNK_VOTES = 16384
 _DISPLACEMENT = 4
 _CIRCUMSTANCES = 2
 _HIDDEN = 32
+_HIGHEST_BOUND = 20.0
+"""exp of it is 5e8: sums of float32 hold as many of them as there may be. Training takes 2."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,13 @@ class VotingOptions:
     drop: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.bound >= 0:
-            raise ValueError(f"bound is {self.bound}, expected >= 0: v lies within +-bound")
-        if not 0 <= self.drop < 1:
-            raise ValueError(f"drop is {self.drop}, expected a probability from 0 to below 1")
+        check_number("bound", self.bound, 0, _HIGHEST_BOUND, ": v lies within +-bound, and exp(v) is summed over views")
+        check_number("drop", self.drop, 0, 1)
+        if self.drop == 1:
+            raise ValueError("drop is 1, expected a probability below 1: nothing would be learned from")
+        for entry in fields(self):
+            if entry.name.startswith("use_"):
+                check_flag(entry.name, getattr(self, entry.name))
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,7 @@ def _load(path: Path, kind: str, make: Callable[[dict[str, Any]], Network], devi
 def _made(make: Callable[[dict[str, Any]], Network], text: str, path: Path) -> Network:
     try:
         return make(json.loads(text))
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} has options that this version does not know: {error}") from error
 
 

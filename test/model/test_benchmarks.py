@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from documented import ROOT, TINY, documented_options
 
 from benchmark import gpu, growth, keyframe, recordings, run, table
 from gnesf_model.config import KeyframeConfig
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation.labelled_points import nearest_labels
+from gnesf_model.frame import FrameDropped
 from gnesf_model.keyframes import KeyframeSelector
 from gnesf_model.labels import LabelSpace
 from gnesf_model.segment.oracle import OracleSegmenter
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +104,70 @@ def test_bytes_and_operations_are_counted():
     found = gpu.measure(["--device", "cpu", "--frames", "3", "--room", "--ceiling", "0.01"])
     bare, segmented = found["runs"]["no segmenter"], found["runs"]["bundled"]
     assert 0 < bare["flops"] < segmented["flops"] and 0 < bare["bytes"] < segmented["bytes"]
+    assert set(found["ceilings"]["flops_per_s"]) == {"fp32", "TF32", "fp16"}
+    assert segmented["flops_by_precision"] == {"fp32": segmented["flops"]}, "on a CPU nothing is halved"
+    (more,) = [row[3] for row in found["rows"] if row[1] == "keyframes, bundled"]
+    assert f"of the ceilings: {segmented['flops'] / 1e9:.1f} fp32)" in more
     colour = found["runs"]["geometry: rgb, no segmenter"]
     assert colour["flops"] > 2 * bare["flops"] and colour["p50_ms"] > bare["p50_ms"], "depth is predicted"
+
+
+@pytest.mark.parametrize(
+    ("device", "allowed", "expected"),
+    [
+        ("cuda", "highest", {"fp32": 24_000, "TF32": 2 * 5 * 3 * 9 * 64, "fp16": 48_000}),
+        ("cuda", "high", {"TF32": 24_000 + 2 * 5 * 3 * 9 * 64, "fp16": 48_000}),
+        ("cpu", "highest", {"fp32": 24_000 + 2 * 5 * 3 * 9 * 64, "fp16": 48_000}),
+    ],
+)
+def test_operations_are_held_against_the_ceiling_of_their_precision(device, allowed, expected):
+    """float32 is TF32 on CUDA where torch allows it, which for convolutions it does of itself."""
+
+    class Mapper:
+        def integrate(self, frame):
+            with torch.inference_mode():
+                torch.rand(20, 30) @ torch.rand(30, 20)
+                torch.nn.functional.conv2d(torch.rand(1, 3, 8, 8), torch.rand(5, 3, 3, 3), padding=1)
+                torch.nn.functional.linear(torch.rand(40, 30).half(), torch.rand(20, 30).half())
+
+    with gpu._matmul_precision(allowed):
+        found = gpu.counted(Mapper(), [None], torch.device(device))
+    assert found.flops == expected
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert gpu.flops_share({"fp32": 100, "fp16": 400}, 10.0, {"fp32": 1e5, "TF32": 1, "fp16": 4e5}) == pytest.approx(
+        0.2
+    )
+
+
+def test_the_ceilings_are_measured_in_the_precision_that_they_are_of(monkeypatch):
+    seen = {}
+
+    def best_s(action, device):
+        seen[name] = action().dtype, torch.get_float32_matmul_precision()
+        return 0.5
+
+    monkeypatch.setattr(gpu, "_best_s", best_s)
+    for name in gpu.PRECISIONS:
+        assert gpu.product(name, torch.device("cpu"), 1e-4) == 4 * 40**3
+    half, full = torch.float16, torch.float32
+    assert seen == {"fp32": (full, "highest"), "TF32": (full, "high"), "fp16": (half, "highest")}
+
+
+def test_a_frame_that_is_dropped_is_not_the_one_that_is_counted():
+    """With `geometry: rgb` any frame may have too little parallax, the last one, too."""
+
+    class Mapper:
+        def integrate(self, frame):
+            torch.rand(frame, 4) @ torch.rand(4, 4)
+            if frame < 4:
+                raise FrameDropped("no_parallax", "the camera stood still")
+
+    mapper, cpu = Mapper(), torch.device("cpu")
+    assert gpu.counted(mapper, [2, 3, 5, 7], cpu).flops == {"fp32": 2 * 5 * 16}
+    assert len(gpu.timed(mapper, [1, 4, 2, 5])) == 2
+    for failing in (lambda: gpu.counted(mapper, [1, 2], cpu), lambda: gpu.timed(mapper, [1, 2])):
+        with pytest.raises(RuntimeError, match=r"none of 2 frames .* \(the camera stood still\): try more"):
+            failing()
 
 
 def test_the_long_walk_is_rendered_once_and_read_as_the_rooms_are(tmp_path, monkeypatch):
@@ -138,22 +200,9 @@ def test_a_rendering_that_was_interrupted_is_not_measured(tmp_path, monkeypatch)
     assert len(list(recordings.rendered(2, 1, (64, 48)))) == 2
 
 
-TINY = {
-    "end_to_end": "--frames 6 --long-frames 6 --threads 1",
-    "field": "--frames 60 --threads 1 --side 64",
-    "gpu": "--device cpu --frames 3 --room --ceiling 0.01",
-    "growth": "--sizes 2 4 --views 3 --width 96",
-    "keyframe": "--rounds 1 --frames 16 --long-frames 16 --warm-up 1 --threads 1",
-    "node": "--frames 8",
-    "oracle": "--frames 3",
-    "rooms": "--seeds 1 --size 64 48",
-    "stages": "--frames 6 --long-frames 6 --network bundled --threads 1",
-    "tsdf": "--rounds 1 --frames 6 --long-frames 6 --warm-up 2 --threads 1",
-}
-"""The least work with which each benchmark still measures something."""
 SIDE_BY_SIDE = ("end_to_end", "keyframe", "stages", "tsdf")
 """Those that run on the recording and on the long walk."""
-NEEDS = {"tsdf": "open3d", "keyframe": "open3d", "node": "rclpy", "end_to_end": "rclpy"}
+NEEDS = {"tsdf": "open3d", "keyframe": "open3d", "node": "gnesf_msgs", "end_to_end": "gnesf_msgs"}
 
 
 def test_each_benchmark_has_its_tiny_options_here():
@@ -169,7 +218,8 @@ def rendered_once(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_path, rendered_once):
-    """As `make bench` does it, in a process of its own, whose threads and whose node are nobody else's."""
+    """As `make bench` does it with what docs/performance.md says, of less, in a process of its own, whose threads and
+    whose node are nobody else's."""
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"{name} needs {NEEDS[name]}")
     program = (
@@ -177,9 +227,8 @@ def test_make_bench_runs_each_and_its_result_has_a_place_in_the_table(name, tmp_
         "run.OUT, recordings.RENDERED = map(pathlib.Path, sys.argv[1:3]); sys.exit(run.main(sys.argv[3:]))"
     )
     command = [sys.executable, "-c", program, str(tmp_path), str(rendered_once), name]
-    done = subprocess.run(
-        [*command, *TINY[name].split()], capture_output=True, text=True, check=False, cwd=ROOT, timeout=280
-    )
+    command += [*documented_options(name), *TINY[name].split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     if f"{name}: skipped" in done.stdout:
         pytest.skip(done.stdout.strip())

@@ -108,6 +108,7 @@ def test_metrics_say_what_went_in_how_long_it_took_and_how_good_it_is(mapped):
         "versions",
         "machine",
         "device",
+        "ground_truth",
         "pose_jumps",
         "turned_too_fast_to_vote",
     }
@@ -165,7 +166,19 @@ def test_a_point_set_as_ground_truth(recording, mapped, tmp_path, caplog):
     xyz = np.asarray(cloud.vertices)[:500]
     np.savez(tmp_path / "points.npz", xyz=xyz, label=np.full(500, 1, np.uint8))
     assert map_(recording, tmp_path / "out", "--labels", tmp_path / "points.npz") == 0
-    assert metrics(tmp_path / "out")["scores"]["3d"]["n"] == 500
+    found = metrics(tmp_path / "out")
+    assert found["scores"]["3d"]["n"] == 500 and metrics(mapped)["ground_truth"] == {"kind": "recording"}
+    truth = found["ground_truth"]
+    assert (truth["kind"], truth["points"], len(truth["sha256"])) == ("points", 500, 64)
+    text = refused(caplog, ["compare", mapped, tmp_path / "out"])
+    assert "label images of the recording in the first and a labelled point set in the second" in text
+    np.savez_compressed(tmp_path / "again.npz", xyz=xyz.astype(np.float64), label=np.full(500, 1, np.int64))
+    np.savez(tmp_path / "moved.npz", xyz=xyz + 0.001, label=np.full(500, 1, np.uint8))
+    for name in ("again", "moved"):
+        assert map_(recording, tmp_path / name, "--labels", tmp_path / f"{name}.npz") == 0
+    assert main(["compare", str(tmp_path / "out"), str(tmp_path / "again")]) == 0
+    text = refused(caplog, ["compare", tmp_path / "out", tmp_path / "moved"])
+    assert "different ground truth (3d): point sets of 500 points" in text and "the same --labels" in text
     np.savez(tmp_path / "beyond.npz", xyz=xyz, label=np.full(500, 40, np.uint8))
     text = map_refused(caplog, recording, tmp_path, "--labels", tmp_path / "beyond.npz")
     assert "holds class 40, but scannet20 ends at 19" in text

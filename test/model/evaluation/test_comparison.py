@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,55 @@ def test_runs_that_cannot_be_compared(runs, caplog):
     assert "expected a number of at least 0" in refused(caplog, [*runs(), "--max-drop-miou", "nan"])
     nothing = {"n": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None, "max_ms": None}
     assert "no limit can be held" in refused(caplog, [*runs(latency=nothing), "--max-slowdown", "2"])
+
+
+POINTS = {"kind": "points", "points": 100, "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (
+            POINTS,
+            {**POINTS, "sha256": "1" * 64},
+            "point sets of 100 points (SHA-256 000000000000) in the first",
+        ),
+        (POINTS, {"kind": "recording"}, "a labelled point set in the first and label images of the recording in the"),
+        ({"kind": "folder"}, POINTS, "label images of a folder in the first and a labelled point set in the second"),
+    ],
+)
+def test_another_ground_truth_in_3d_cannot_be_compared(first, second, words, tmp_path, caplog):
+    """Even where as many points are of each class: only what is said of them tells."""
+    for name, truth in (("a", first), ("b", second)):
+        write_metrics(tmp_path / f"{name}.json", {**RUN, "ground_truth": truth})
+    text = refused(caplog, [tmp_path / "a.json", tmp_path / "b.json"])
+    assert "different ground truth (3d)" in text and words in text and "evaluate both with the same --labels" in text
+
+
+def test_the_same_ground_truth_and_that_of_older_files_are_compared(runs, tmp_path, capsys, caplog):
+    same = tmp_path / "same.json"
+    write_metrics(same, {**RUN, "ground_truth": POINTS})
+    assert main(["compare", str(same), str(same)]) == 0
+    assert "note:" not in capsys.readouterr().out
+    # The images of a folder may be those of the recording: their pixels were compared.
+    paths = [str(tmp_path / f"{kind}.json") for kind in ("recording", "folder")]
+    for kind, path in zip(("recording", "folder"), paths):
+        write_metrics(Path(path), {**RUN, "ground_truth": {"kind": kind}})
+    assert main(["compare", *paths]) == 0
+    assert "note: the ground truth is label images of the recording in the first run" in capsys.readouterr().out
+    # Nobody knows what an older file was scored on.
+    assert main(["compare", *runs()]) == 0
+    assert "note:" not in capsys.readouterr().out
+    other = score(0.6, 0.7, 0.5)
+    other["per_class"]["wall"]["n"] = 71
+    assert main(["compare", *runs(scores={**RUN["scores"], "3d": other})]) == 0
+    assert "the first and second file does not say" in capsys.readouterr().out
+    paths = runs(scores={**RUN["scores"], "3d": other}, ground_truth=POINTS)
+    assert main(["compare", *paths, "--format", "json"]) == 0
+    (notice,) = json.loads(capsys.readouterr().out)["notices"]
+    assert "{'wall': 70, 'floor': 30} and {'wall': 71, 'floor': 30} by class" in notice and "the first file" in notice
+    write_metrics(tmp_path / "b.json", {**RUN, "ground_truth": {"kind": ["guess"]}})
+    assert "the kind of its ground truth is ['guess'], expected one of recording" in refused(caplog, [same, paths[1]])
 
 
 @pytest.mark.parametrize(

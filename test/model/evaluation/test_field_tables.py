@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,11 +11,13 @@ import torch
 from gnesf_model.cli import main
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation import field_tables
 from gnesf_model.evaluation.field_tables import (
     ALL_VIEWS,
     ALONG_RAYS,
     EXACT_IMAGE,
     FIELD,
+    FIELD_VOTED,
     IN_3D,
     MAP_COLORS,
     PREDICTED_DIRECTLY,
@@ -23,6 +26,7 @@ from gnesf_model.evaluation.field_tables import (
 )
 from gnesf_model.evaluation.novel_views import NO_VISIBILITY, VARIANTS
 from gnesf_model.evaluation.recording_tables import map_all_ways, recording_table
+from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores
 from gnesf_model.evaluation.voting_methods import (
     AVERAGED,
     EVERY_FRAME,
@@ -107,6 +111,7 @@ def test_a_recording_is_judged_in_images_and_in_space(field, segmenter):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
     save_field(field, tmp_path / "field.safetensors")
     path = tmp_path / "scores.json"
@@ -125,7 +130,21 @@ def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
     said, stored = capsys.readouterr().out, path.with_suffix(".md").read_text()
     for table in tables:
         assert f"| {table} |" in said and f"| {table} |" in stored
-        assert all(0 <= s["miou"] <= s["macc"] + 1 and s["n"] == 1 for s in found[table].values())
+        judged = {name: v["n"] for name, v in found[table][next(iter(found[table]))]["per_class"].items()}
+        for scores in found[table].values():  # of one ground truth, and what a score is read off is there
+            classes, counts = scores["per_class"], np.array(scores["confusion"]["counts"])
+            assert {name: v["n"] for name, v in classes.items()} == judged and scores["n"] == 1
+            assert scores["samples"] == counts.sum() == sum(judged.values()) > 300
+            for mean, key in (("miou", "iou"), ("macc", "recall")):
+                assert scores[mean] == pytest.approx(np.mean([v[key] for v in classes.values()]))
+            right = sum(
+                row[scores["confusion"]["predicted"].index(name)]
+                for name, row in zip(scores["confusion"]["truth"], counts)
+                if name in scores["confusion"]["predicted"]
+            )
+            assert scores["pixel_accuracy"] == pytest.approx(right / counts.sum())
+        if not table.endswith("rgb"):  # depth without training shows hardly any surface
+            assert len({scores["miou"] for scores in found[table].values()}) > 2, "methods are told apart"
     assert set(found["table1"][FIELD]["differences"]) == {TRUE_IMAGE, RENDERED_IMAGE, PREDICTED_DIRECTLY, IN_3D}
     # What no measured surface reaches counts as wrong in one and is answered from afar in the other.
     assert found["table2_atlas"][AVERAGED]["coverage"] > found["table2"][AVERAGED]["coverage"]
@@ -139,6 +158,26 @@ def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
     assert set(found["table2_rgb"]) == set(methods_of(field))
     assert {FIELD, IN_3D, TRUE_IMAGE} == set(found["table1_rgb"])
     assert all(s["n"] == 1 for name in ("table1_rgb", "table2_rgb") for s in found[name].values())
+
+
+def test_the_true_image_is_scored_as_a_photograph_would_be(field, segmenter, tmp_path, monkeypatch):
+    """On every pixel of the frames that the map never got, and of no other one."""
+    monkeypatch.setattr(field_tables, "FRAMES", 8)
+    monkeypatch.setattr(field_tables, "HELD_OUT", 4)
+    size, seed = (96, 72), 2000001
+    tables = field_tables.room_tables(segmenter, field, seed, "seen", config=CONFIG, size=size, full=True)
+    found = tables.to_json()["table1_seen"]
+    for folder in ("rgb", "label"):
+        (tmp_path / folder).mkdir()
+    for number, frame in enumerate(RoomSource.as_recorded(seed, 8, size, field_tables.STRIDE_TICKS)):
+        if number in (2, 6):
+            cv2.imwrite(str(tmp_path / "rgb" / f"{number}.png"), frame.rgb[..., ::-1])
+            cv2.imwrite(str(tmp_path / "label" / f"{number}.png"), frame.labels)
+    pictures = labelled_photographs(tmp_path / "rgb", tmp_path / "label")
+    photographs = photograph_scores(segmenter, pictures, segmenter.labels).scores(SEGMENTER)
+    assert photographs["samples"] > 5000 and 0.02 < photographs["miou"] < 0.98
+    assert all(found[TRUE_IMAGE][key] == photographs[key] for key in ("samples", "miou", "per_class", "confusion"))
+    assert {FIELD, FIELD_VOTED, IN_3D, ALONG_RAYS, PREDICTED_DIRECTLY, TRUE_IMAGE} == set(found)
 
 
 class Farsighted(ViewDepth):

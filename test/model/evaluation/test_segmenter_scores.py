@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from gnesf_model.cli import main
+from gnesf_model.commands import evaluate
 from gnesf_model.commands.evaluate import seed_range
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation.field_tables import FieldTables
+from gnesf_model.evaluation.room_pool import Networks
 from gnesf_model.evaluation.segmenter_scores import SEGMENTER, labelled_photographs, photograph_scores, room_scores
 from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.labels import LabelSpace
@@ -125,6 +128,42 @@ def test_only_seeds_that_networks_may_have_seen_are_warned_of(
     options = ["--views", "1", "--size", "64", "48", "--device", "cpu", "--parts", "segmenter"]
     assert main(["eval", "rooms", "--seeds", seeds, *options]) == 0
     assert ("networks may have trained on them" in caplog.text) == warned
+
+
+def test_what_is_finished_is_stored_before_the_next_part_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each part may take hours, and an error in one is no reason to lose those before it."""
+    path = tmp_path / "new" / "rooms.json"
+    command = "eval rooms --seeds 2000000:2000001 --views 1 --size 64 48 --device cpu --workers 1 --json"
+    there: dict[str, dict] = {}
+
+    def tables(networks: Networks, work: object, **options: object) -> FieldTables:
+        there.setdefault("votes", json.loads(path.read_text()))
+        found = FieldTables.empty(LabelSpace.load("scannet20"))
+        found.psnr["an image"] = [30.0]
+        return found
+
+    def rgb(networks: Networks, seed: int, **options: object) -> None:
+        there["rgb"] = json.loads(path.read_text())
+        raise ValueError("the lights went out")
+
+    monkeypatch.setattr(evaluate, "_tables", tables)
+    monkeypatch.setattr(evaluate, "_rgb", rgb)
+    assert main([*command.split(), str(path)]) == 2
+    assert "the lights went out" in caplog.text
+    stored = json.loads(path.read_text())
+    assert there["votes"]["unfinished"] == ["votes", "rgb"] and set(there["votes"]["segmenter"]) >= {"miou", "n"}
+    assert "psnr_db" not in there["votes"]
+    assert stored == there["rgb"] and stored["unfinished"] == ["rgb"]
+    assert stored["segmenter"] == there["votes"]["segmenter"] and stored["psnr_db"] == {"an image": 30.0}
+    assert "| an image | 30.0 dB |" in path.with_suffix(".md").read_text()
+    assert sorted(p.name for p in path.parent.iterdir()) == ["rooms.json", "rooms.md"]
+    assert main([*command.split(), str(path), "--parts", "votes"]) == 0
+    assert "unfinished" not in json.loads(path.read_text())
+    caplog.clear()
+    assert main([*command.split(), str(tmp_path)]) == 2
+    assert "is a folder, expected a file" in caplog.text and "scoring" not in caplog.text
 
 
 @pytest.mark.parametrize("text", ["5", "5:5", "9:3", "-1:3", "a:b", ""])
