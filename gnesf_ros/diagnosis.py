@@ -54,6 +54,8 @@ class Diagnosis:
         before = tally.drops(inputs)
         start = (self._started_s, Counter(), before, Counter())
         self._history: deque[tuple[float, Counter, Counter, Counter]] = deque([start], maxlen=int(PATIENCE_S) + 1)
+        self._lost: deque[int] = deque([0], maxlen=int(PATIENCE_S) + 1)
+        """Colour images that never arrived, as of the same looks."""
         self._warned: dict[str, tuple[int, float]] = {reason: (n, -_REPEAT_S) for reason, n in before.items()}
         self._generation = tally.generation
         self._said = ("", -_REMIND_S)
@@ -67,6 +69,7 @@ class Diagnosis:
         self._notice_restart()
         received = Counter({role: topic.received for role, topic in self._inputs.topics.items()})
         self._history.append((time.monotonic(), received, drops, self._inputs.assembler.notices))
+        self._lost.append(sum(topic.lost for topic in self._inputs.colors))
         level, text = self._verdict(state, drops, messages)
         self._log(level, text, drops, messages)
         if state.paused and not self._paused:
@@ -102,6 +105,11 @@ class Diagnosis:
         now = time.monotonic()
         fresh = drops - self._history[0][2]
         faults = [f"{n} dropped ({reason}): {messages[reason]}" for reason, n in _faults(fresh)]
+        if lost := sum(topic.lost for topic in self._inputs.colors) - self._lost[0]:
+            faults.append(
+                f"{lost} colour images were lost on the way: what is large and sent as best effort needs shared memory "
+                "(docs/install.md)"
+            )
         if clock := self._clocks_at_odds(messages):
             faults.append(clock)
         noticed = self._history[-1][3] - self._history[0][3]
@@ -232,6 +240,7 @@ class Diagnosis:
             rate = (topic.received - first_counts[role]) / span
             words = f"{topic.received} messages, {rate:.1f} Hz, {self._inputs.publishers(role)} publisher(s)"
             policy = self._inputs.unheard(topic)
+            words += f", {topic.lost} lost on the way" * bool(topic.lost)
             values[f"{role} {topic.name}"] = words + (f", incompatible {policy}" * bool(policy))
         values["images waiting"] = self._inputs.assembler.waiting
         values |= {f"dropped: {reason}": drops[reason] for reason in sorted(drops)}

@@ -179,7 +179,7 @@ class FrameInput:
         def on_color(msg: Any) -> None:
             self._on_color(feed, msg)
 
-        subscriptions.add(camera_role(name, "color"), color_kind, color, images, on_color)
+        subscriptions.add(camera_role(name, "color"), color_kind, color, images, on_color, count_lost=True)
 
     def _on_message(self, topic: Topic, take: Callable[[Any], None], msg: Any) -> None:
         self._ended = False

@@ -35,6 +35,7 @@ class Topic:
         kind: the message type that is expected, as `ros2 topic info` names it.
         received: messages so far.
         last_s: steady time of the latest one.
+        lost: messages that were sent and never arrived whole, where that is watched.
         mismatched: whether there ever was a publisher that is not heard; `Subscriptions.mismatch` says of now.
     """
 
@@ -44,6 +45,7 @@ class Topic:
     received: int = 0
     last_s: float = 0.0
     mismatched: bool = False
+    lost: int = 0
 
 
 class Subscriptions:
@@ -63,7 +65,9 @@ class Subscriptions:
         self._subscriptions: dict[str, Any] = {}
         self._profiles: dict[str, QoSProfile] = {}
 
-    def add(self, role: str, kind: type, name: str, profile: QoSProfile, take: Taker) -> None:
+    def add(
+        self, role: str, kind: type, name: str, profile: QoSProfile, take: Taker, *, count_lost: bool = False
+    ) -> None:
         """Subscribe to a topic; its quality of service can be overridden (qos_overrides)."""
         package = kind.__module__.partition(".")[0]
         topic = Topic(role, self._node.resolve_topic_name(name), f"{package}/msg/{kind.__name__}")
@@ -84,15 +88,19 @@ class Subscriptions:
                 f"{_words(profile)}); change it there, or here with qos_overrides.{topic.name}.subscription"
             )
 
+        def on_lost(event: Any) -> None:
+            topic.lost += event.total_count_change
+
+        # No default ones: every event that is watched for costs time whenever anything happens (see `Outlet`), and
+        # the diagnostics find another message type themselves.
+        events = {"incompatible_qos": on_incompatible, **({"message_lost": on_lost} if count_lost else {})}
         self._subscriptions[role] = self._node.create_subscription(
             kind,
             name,
             on_message,
             profile,
             qos_overriding_options=qos.overridden(self._node, topic.name, "subscription"),
-            # No default ones: every event that is watched for costs time whenever anything happens (see `Outlet`), and
-            # the diagnostics find another message type themselves.
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible, use_default_callbacks=False),
+            event_callbacks=SubscriptionEventCallbacks(**events, use_default_callbacks=False),
         )
 
     def mismatch(self, topic: Topic) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -159,4 +162,34 @@ def test_why_an_output_is_missing_is_in_the_diagnostics(room_bag: Path, tmp_path
             installed = importlib.util.find_spec(package) is not None
             assert robot.value(topic) == "" if installed else f"{package} is not installed" in robot.value(topic)
     finally:
+        robot.close()
+
+
+LARGE = """
+import time, rclpy
+from array import array
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node("driver")
+profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+publisher = node.create_publisher(Image, "/camera/color/image_raw", profile)
+image = Image(height=1200, width=1920, encoding="rgb8", step=5760, data=array("B", bytes(1200 * 5760)))
+while True:
+    publisher.publish(image)
+    time.sleep(0.05)
+"""
+
+
+def test_large_images_that_get_lost_on_the_way_are_counted(room_bag: Path, tmp_path: Path) -> None:
+    """7 MB sent as best effort in pieces, as by a driver without the shared-memory profile: most never arrive."""
+    robot = Robot(room_bag, tmp_path / "log")
+    without = {name: value for name, value in os.environ.items() if not name.endswith("_DEFAULT_PROFILES_FILE")}
+    driver = subprocess.Popen([sys.executable, "-c", LARGE], env={**without, "ROS_DOMAIN_ID": str(robot.node.domain)})
+    try:
+        robot.says("colour images were lost on the way")
+        assert "lost on the way" in robot.value("color /camera/color/image_raw")
+    finally:
+        driver.kill()
+        driver.wait()
         robot.close()
