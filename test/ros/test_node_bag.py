@@ -186,7 +186,8 @@ def test_status_counts_every_frame(run: Run) -> None:
 
 def test_diagnostics_say_that_it_maps_and_how_fast(run: Run) -> None:
     by_name = {status.name: status for status in run.diagnostics[-1].status}
-    assert set(by_name) == {"gnesf: input", "gnesf: segmenter", "gnesf: mapping"}
+    assert set(by_name) == {"gnesf: input", "gnesf: segmenter", "gnesf: mapping", "gnesf: outputs"}
+    assert by_name["gnesf: outputs"].level == DiagnosticStatus.OK
     assert by_name["gnesf: segmenter"].level == DiagnosticStatus.OK
     assert str(run.labels_dir) in by_name["gnesf: segmenter"].message
     busy = [s for d in run.diagnostics for s in d.status if s.name == "gnesf: input" and s.level == DiagnosticStatus.OK]
