@@ -48,6 +48,26 @@ def test_its_card_tells_what_it_was_trained_on() -> None:
     assert f"{scores['miou']:.3f}" in card
 
 
+def test_its_card_tells_what_was_measured_elsewhere() -> None:
+    """Other materials, other shapes, real photographs: every row of the card is that of a stored result."""
+    rows = (FOLDER / "README.md").read_text(encoding="utf-8").splitlines()
+    natural = json.loads((FOLDER / "scores.json").read_text(encoding="utf-8"))["segmenter"]
+    other = json.loads((FOLDER / "other_scores.json").read_text(encoding="utf-8"))
+    names = {
+        "permuted": "materials of other",
+        "validation": "validation rooms",
+        "nyu": "NYU",
+        "redkitchen": "RedKitchen",
+    }
+    assert set(other) == set(names)
+    for name, words in names.items():
+        found = other[name]["segmenter"]
+        (row,) = [line for line in rows if line.startswith("|") and words in line]
+        assert f"| {found['miou']:.3f} / {found['pixel_accuracy']:.3f}" in row
+        assert f"| {found['n']} " in row and other[name]["command"].startswith("gnesf eval ")
+    assert other["permuted"]["segmenter"]["miou"] > 0.9 * natural["miou"]
+
+
 def test_rooms_of_other_furniture_are_segmented() -> None:
     first = SPLITS["test"].start
     scores = room_scores(build_segmenter(BUNDLED, device="cpu"), range(first, first + 7), views=2).scores(SEGMENTER)
