@@ -37,7 +37,7 @@ from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
 """Voxels with votes that a block is budgeted with: three layers of a plane through it."""
-_FREE_VOX, _FREE = 1.0, 0.95
+_FREE_VOX, _FREE = 0.5, 0.95
 """Free is a voxel so far beyond the band that votes, and any at the second, a part of the truncation distance."""
 _SHAPING = (
     "geometry",
@@ -393,7 +393,7 @@ class SemanticMapper:
         with self._timer("tsdf_clear"):
             stale = self._clear(frame, view, slots)
             touched = self._touched = torch.cat([slots, stale])
-            self._forget_emptied(stale)
+            self._forget_looked_through(stale)
         if len(touched) == 0:
             if self._view_depth is not None:  # or its depth would be predicted again at the next frame
                 self.keyframes.push(frame)
@@ -438,14 +438,27 @@ class SemanticMapper:
             self.tsdf.integrate(view, stale, weight)
         return stale
 
-    def _forget_emptied(self, stale: torch.Tensor) -> None:
-        """Take back the votes in and around blocks (N,) that were looked through and in which nothing is left.
+    def _forget_looked_through(self, stale: torch.Tensor) -> None:
+        """Take back votes in blocks (N,) that were looked through: of what is free now, around them too if all is.
 
         They were for a surface that is gone: what stands there next would have to outvote it.
         """
-        if len(emptied := stale[~self.tsdf.has_inside(stale)]):
-            bare = torch.cat([emptied, self._bare_around(emptied)])
-            self._forget(bare, (self.grid.voxels["row"][bare] >= 0) & ~at_surface(self.grid, bare))
+        if len(stale) == 0:
+            return
+        left = self.tsdf.has_inside(stale)
+        if len(emptied := stale[~left]):
+            # All of it: where the field crosses zero at its faces, that is what is going from the next block, too.
+            self._forget(emptied, self.grid.voxels["row"][emptied] >= 0)
+            bare = self._bare_around(emptied)
+            self._forget(bare, ~at_surface(self.grid, bare))
+        if len(stale := stale[left]):
+            self._forget(stale, (self.grid.voxels["tsdf"][stale] > self._free) & ~at_surface(self.grid, stale))
+
+    @property
+    def _free(self) -> float:
+        """Signed distance, of the truncation distance, beyond which a voxel is in front of any surface."""
+        vox = self.config.semantics.band_vox + _FREE_VOX
+        return min(vox / self.config.volume.truncation_vox, _FREE)
 
     def _forget(self, slots: torch.Tensor, gone: torch.Tensor) -> None:
         """Take back the votes of flagged voxels (N, 512) of blocks (N,)."""
@@ -523,8 +536,7 @@ class SemanticMapper:
         far = self.grid.voxels["tsdf"][slots]
         crossed = at_surface(self.grid, slots)
         # What has come to lie far in front of any surface, however steeply the field falls there, is free now.
-        free = band / self.truncation_m + _FREE_VOX / self.config.volume.truncation_vox
-        self._forget(slots, (far > min(free, _FREE)) & ~crossed)
+        self._forget(slots, (far > self._free) & ~crossed)
         surface = far.abs() * self.truncation_m <= band
         surface |= crossed
         surface &= distance <= self.truncation_m
