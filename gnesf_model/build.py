@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from gnesf_model.config import Config, VolumeConfig
 from gnesf_model.device import set_cpu_threads, torch_device
 from gnesf_model.field.model import NeuralSemanticField
@@ -69,7 +71,7 @@ def build_view_depth(config: Config) -> ViewDepth | None:
         views=chosen.views,
         min_confidence=chosen.min_confidence,
         device=device,
-        reduced=config.half_precision and device.type == "cuda",
+        reduced=_reduced(config, device),
     )
 
 
@@ -90,7 +92,7 @@ def build_voting(config: Config, disk: MapDisk | None = None) -> tuple[ViewFusio
                 image_side_px=semantics.field_side_px,
                 device=device,
                 disk=disk,
-                reduced=config.half_precision and device.type == "cuda",
+                reduced=_reduced(config, device),
             )
         if semantics.neighbours == "learned":
             spatial = field.spatial
@@ -104,6 +106,11 @@ def build_field(config: Config) -> NeuralSemanticField:
         OSError, ValueError: its weights are missing or are none.
     """
     return load_field(_weights(config.semantics.field, "field"), map_device(config))
+
+
+def _reduced(config: Config, device: torch.device) -> bool:
+    """Whether the field's networks compute in half the bits there."""
+    return config.half_precision and device.type == "cuda"
 
 
 def _weights(name: str, network: str) -> Path:

@@ -105,7 +105,7 @@ class Diagnosis:
         now = time.monotonic()
         fresh = drops - self._history[0][2]
         faults = [f"{n} dropped ({reason}): {messages[reason]}" for reason, n in _faults(fresh)]
-        if lost := sum(topic.lost for topic in self._inputs.colors) - self._lost[0]:
+        if lost := self._lost[-1] - self._lost[0]:
             faults.append(
                 f"{lost} colour images were lost on the way: what is large and sent as best effort needs shared memory "
                 "(docs/install.md)"

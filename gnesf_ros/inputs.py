@@ -95,7 +95,7 @@ class FrameInput:
         self._guarded("the frame", self._poll)
 
     def _poll(self) -> None:
-        if self.images_received:
+        if self._pose_is_open() and self.images_received:
             self._settle_pose_source()
         if not self._every_frame:
             frames = self.assembler.poll(self._node.get_clock().now().nanoseconds)
@@ -196,7 +196,8 @@ class FrameInput:
 
     def _on_color(self, feed: MessageFeed, msg: Any) -> None:
         self.color_frame = msg.header.frame_id
-        self._settle_pose_source()
+        if self._pose_is_open():
+            self._settle_pose_source()
         feed.color(msg)
 
     def _on_tf_static(self, msg: Any) -> None:
@@ -208,6 +209,11 @@ class FrameInput:
         elif self.assembler.pose_source == source:
             self._shared.pose(msg)
 
+    def _pose_is_open(self) -> bool:
+        """Whether the pose source is not chosen, or was by ``auto`` and has sent nothing so far."""
+        chosen = self.assembler.pose_source
+        return chosen is None or (self._config.input.pose_source == "auto" and not self.topics[chosen].received)
+
     def _settle_pose_source(self) -> None:
         """pose_source auto: the first of `POSE_SOURCES` that is published, once there are images.
 
@@ -216,11 +222,7 @@ class FrameInput:
         chosen = self.assembler.pose_source
         if chosen is None:
             found = [source for source in POSE_SOURCES if self._published(source)]
-        elif (
-            self._config.input.pose_source == "auto"
-            and not self.topics[chosen].received
-            and time.monotonic() - self._settled_s > _PATIENCE_S
-        ):
+        elif time.monotonic() - self._settled_s > _PATIENCE_S:
             found = [source for source in POSE_SOURCES if source in self.topics and self.topics[source].received]
         else:
             return

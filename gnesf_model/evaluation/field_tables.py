@@ -135,7 +135,15 @@ def room_tables(
     looks = "permuted" if kind == "permuted" else "natural"
     source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS, looks=looks)
     kept: list[tuple[Frame, Segmentation]] = []
-    mapped = map_all_ways(source, segmenter, trained, config, lambda _, *shown: kept.append(shown), held_out=HELD_OUT)
+    mapped = map_all_ways(
+        source,
+        segmenter,
+        trained,
+        config,
+        lambda _, *shown: kept.append(shown),
+        held_out=HELD_OUT,
+        every_frame=kind != "seen",  # of which no surface is scored
+    )
     if kind in ("natural", "seen"):
         stride = 1 if full else RAY_STRIDE
         room = _Room(source, mapped, _Sources.of(trained, kept, config), segmenter, trained, stride)

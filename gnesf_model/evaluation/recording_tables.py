@@ -140,12 +140,12 @@ def score_recording(
 ) -> tuple[int, Counter[str]]:
     """Add one labelled recording to the scores of its surface and of its images.
 
-    Returns:
-        How many keyframes voted, and what was dropped, by the recording's reader or by the mapper, by reason.
-
     Args:
         cubes: points (N, 3) -> the unit (N,) of each; span: the number of a frame -> its unit.
         view_depth, points, picture: as `recording_table`.
+
+    Returns:
+        How many keyframes voted, and what was dropped, by the recording's reader or by the mapper, by reason.
     """
     mapped_frames: set[int] = set()
 
@@ -182,16 +182,18 @@ def map_all_ways(
     held_out: int = 0,
     progress: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
     view_depth: ViewDepth | None = None,
+    every_frame: bool = True,
 ) -> MappedRecording:
     """All frames but the held-out ones through a mapper that votes in every way; `each` gets what was mapped.
 
-    With measured depth a second map takes a vote of every frame, not of keyframes alone (`EVERY_FRAME`).
+    With measured depth and `every_frame` a second map takes a vote of each of them, not of keyframes alone
+    (`EVERY_FRAME`).
     """
     votes = votes_of(trained, segmenter, config)
     once = SeenOnce(segmenter)
     mapper = SemanticMapper(config, once, votes, view_depth=view_depth)
     every = None
-    if view_depth is None:  # what is predicted is predicted for keyframes
+    if every_frame and view_depth is None:  # what is predicted is predicted for keyframes
         moved = replace(config.keyframes, min_translation_m=0.0, min_rotation_deg=0.0)
         every = SemanticMapper(replace(config, keyframes=moved), once)
     to_map = GroundTruth(source.label_space, mapper.labels)

@@ -19,9 +19,9 @@ from gnesf_model.volume.surface import surface_points
 from gnesf_model.volume.votes import VoteTable
 
 AVERAGED, VOTED, WHOLE = "averaged", "voted", "voted + neighbours"
+"""Every view the same; learned weights; and learned votes of neighbours."""
 EVERY_FRAME = "averaged, every frame"
 """The others take keyframes alone; this one needs a map of its own."""
-"""Every view the same; learned weights; and learned votes of neighbours."""
 MAJORITY = "majority"
 """Each view names one class."""
 

@@ -20,6 +20,13 @@ from sensor_msgs.msg import CameraInfo
 from gnesf_ros import qos
 
 
+def qos_file(folder: Path, *lines: str) -> Path:
+    """A parameter file with these overrides of the quality of service."""
+    path = folder / "qos.yaml"
+    path.write_text("\n      ".join(["/**:\n  ros__parameters:\n    qos_overrides:", *lines]) + "\n")
+    return path
+
+
 def test_auto_passes_over_a_topic_with_messages_of_another_type(room_bag: Path, tmp_path: Path) -> None:
     """slam_toolbox publishes PoseWithCovarianceStamped on pose: odometry is what there is to map by."""
     robot = Robot(room_bag, tmp_path / "log", {"pose": (Odometry, "/odom")})
@@ -83,10 +90,7 @@ def test_a_latched_camera_info_that_was_sent_before_is_explained(room_bag: Path,
 
 
 def test_a_topic_that_is_not_heard_any_more_is_blamed_no_longer(room_bag: Path, tmp_path: Path) -> None:
-    overrides = tmp_path / "qos.yaml"
-    overrides.write_text(
-        "/**:\n  ros__parameters:\n    qos_overrides:\n      /pose: {subscription: {reliability: reliable}}\n"
-    )
+    overrides = qos_file(tmp_path, "/pose: {subscription: {reliability: reliable}}")
     robot = Robot(
         room_bag,
         tmp_path / "log",
@@ -121,9 +125,7 @@ def test_quality_of_service_that_says_nothing_is_refused(tmp_path: Path, lines: 
 
     from gnesf_ros.gnesf_node import GnesfNode
 
-    path = tmp_path / "qos.yaml"
-    path.write_text(f"/**:\n  ros__parameters:\n    qos_overrides:\n      {lines}\n")
-    rclpy.init(args=["node", "--ros-args", "--params-file", str(path)])
+    rclpy.init(args=["node", "--ros-args", "--params-file", str(qos_file(tmp_path, lines))])
     try:
         with pytest.raises(ValueError, match="qos_overrides./pose.*" + words):
             GnesfNode()
@@ -132,11 +134,10 @@ def test_quality_of_service_that_says_nothing_is_refused(tmp_path: Path, lines: 
 
 
 def test_overrides_of_topics_that_it_lacks_are_told_and_those_of_outputs_work(room_bag: Path, tmp_path: Path) -> None:
-    overrides = tmp_path / "qos.yaml"
-    overrides.write_text(
-        "/**:\n  ros__parameters:\n    qos_overrides:\n"
-        "      /odometry: {subscription: {reliability: reliable}}\n"
-        "      /gnesf/semantic_overlay/image_raw: {publisher: {durability: transient_local, depth: 1}}\n"
+    overrides = qos_file(
+        tmp_path,
+        "/odometry: {subscription: {reliability: reliable}}",
+        "/gnesf/semantic_overlay/image_raw: {publisher: {durability: transient_local, depth: 1}}",
     )
     robot = Robot(room_bag, tmp_path / "log", extra=("--params-file", str(overrides)))
     try:
