@@ -25,6 +25,7 @@ from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE
 from gnesf_model.field.encoding_volume import Encoding
 from gnesf_model.field.model import NeuralSemanticField
+from gnesf_model.field.rendering import SdfGeometry
 from gnesf_model.field.surfaces import MeasuredSurface
 from gnesf_model.field.views import SourceViews
 from gnesf_model.frame import Frame
@@ -254,7 +255,7 @@ class _Room:
             self.trained,
             around,
             encoding,
-            surface,
+            SdfGeometry(surface, surface.tr_m),  # "with mesh"
             frame.world_T_cam,
             directions.reshape(-1, 3),
             mapper.config.volume.max_depth_m,

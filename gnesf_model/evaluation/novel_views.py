@@ -16,9 +16,8 @@ from gnesf_model.field.cells import Lattice
 from gnesf_model.field.encoding_volume import Encoding
 from gnesf_model.field.image_encoder import image_tensor
 from gnesf_model.field.model import NeuralSemanticField
-from gnesf_model.field.rendering import Sampling, SdfGeometry, render_rays
+from gnesf_model.field.rendering import RayGeometry, Sampling, render_rays
 from gnesf_model.field.shrunk import shrunk
-from gnesf_model.field.surfaces import MeasuredSurface
 from gnesf_model.field.viewpoints import nearest_views
 from gnesf_model.field.views import SourceViews
 from gnesf_model.field.visibility import visible_in_depth
@@ -103,17 +102,17 @@ def labels_along_rays(
     field: NeuralSemanticField,
     views: SourceViews,
     encoding: Encoding,
-    surface: MeasuredSurface,
+    geometry: RayGeometry,
     world_T_cam: np.ndarray,
     directions: torch.Tensor,
     far_m: float,
 ) -> np.ndarray:
-    """Labels (R,) uint8 by eq. 5 with the weights of eq. 8 and 9; unknown where a ray meets no surface.
+    """Labels (R,) uint8 by eq. 5; unknown where a ray meets no surface.
 
     Args:
-        views: vote on every sample.
+        views: vote on every sample that their depth does not hide.
         encoding: M around the surface.
-        surface: measured, "with mesh", on the device of the views.
+        geometry: weighs the samples, on the device of the views.
         world_T_cam: (4, 4) of the viewpoint.
         directions: (R, 3) in its optical frame, with depth 1.
         far_m: where rays end.
@@ -128,8 +127,7 @@ def labels_along_rays(
 
     directions = _beside(views, directions)
     pose = torch.from_numpy(world_T_cam).to(directions)
-    geometry, sampling = SdfGeometry(surface, surface.tr_m), Sampling(far_m=far_m)
-    labels = []
+    sampling, labels = Sampling(far_m=far_m), []
     for part in (directions @ pose[:3, :3].T).split(_RAYS_AT_ONCE):
         rays = render_rays(pose[:3, 3].expand(len(part), 3), part, geometry, semantics, sampling)
         labels.append(torch.where(rays.weight > 0.5, strongest(rays.probabilities)[0], UNKNOWN))

@@ -11,19 +11,22 @@ import torch
 
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
+from gnesf_model.evaluation.encoded_geometry import SIGNED_DISTANCE, encoded_surface, encoded_view_labels
 from gnesf_model.evaluation.field_tables import FIELD, FRAMES, HELD_OUT, IN_3D, RAY_STRIDE, STRIDE_TICKS, TRUE_IMAGE
 from gnesf_model.evaluation.geometry_scores import GeometryScores
 from gnesf_model.evaluation.labelled_points import PointCollector, nearest_labels
+from gnesf_model.evaluation.novel_views import observed
 from gnesf_model.evaluation.recording_tables import REFERENCES, SeenOnce, votes_of
 from gnesf_model.evaluation.unit_scores import UnitScores
 from gnesf_model.evaluation.voting_methods import AVERAGED, WHOLE, MethodLabels, methods_of
 from gnesf_model.field.model import NeuralSemanticField
 from gnesf_model.field.view_depth import ViewDepth
 from gnesf_model.frame import Frame, FrameDropped
+from gnesf_model.geometry import pixel_rays
 from gnesf_model.labels import LabelSpace
 from gnesf_model.mapper import SemanticMapper
 from gnesf_model.segment.pixels import pixel_labels
-from gnesf_model.segment.segmenter import Segmenter
+from gnesf_model.segment.segmenter import Segmentation, Segmenter
 
 RGB, MEASURED = "rgb", "depth"
 """Where a surface comes from, as `Config.geometry` says it."""
@@ -50,7 +53,8 @@ class RgbTables:
     @classmethod
     def empty(cls, labels: LabelSpace) -> RgbTables:
         """Without a room."""
-        return cls({RGB: GeometryScores(), MEASURED: GeometryScores()}, UnitScores(labels), UnitScores(labels))
+        surfaces = {name: GeometryScores() for name in (RGB, SIGNED_DISTANCE, MEASURED)}
+        return cls(surfaces, UnitScores(labels), UnitScores(labels))
 
     def merge(self, other: RgbTables) -> None:
         """Add the rooms of another one."""
@@ -83,7 +87,9 @@ def rgb_tables(
     size: tuple[int, int] = (320, 240),
     full: bool = False,
 ) -> RgbTables:
-    """Map a room from colour alone, and beside it from a sensor's depth, and compare both with the room itself.
+    """Map a room from colour alone, beside it from a sensor's depth, and compare both with the room itself.
+
+    Beside them stands what the paper does: geometry from M, of the same keyframes.
 
     Labels are compared as Atlas does it: a true point takes the label of the nearest point of the surface, however far.
 
@@ -104,25 +110,52 @@ def rgb_tables(
         MEASURED: SemanticMapper(replace(config, geometry=MEASURED), said),
     }
     source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS)
-    truth, unseen = _map_both(source, mappers, said, tables.dropped)
-    xyz, wanted = truth.points()
-    for name, mapper in mappers.items():
-        found = mapper.surface().points
+    room = _map_both(source, mappers, said, tables.dropped)
+    xyz, wanted = room.truth.points()
+    views, far_m = observed(trained, *zip(*room.keyframes), config.semantics.field_side_px), config.volume.max_depth_m
+    surfaces = {name: mapper.surface().points for name, mapper in mappers.items()}
+    surfaces[SIGNED_DISTANCE] = encoded_surface(trained, views, far_m)
+    for name, found in surfaces.items():
         error = source.scene.sdf(torch.from_numpy(found).double()).abs().numpy()
         tables.geometry[name].add(error, found, xyz)
     labels = MethodLabels(mappers[RGB], votes, methods_of(trained))
     surface, by_method = labels.surface()
     for method, found in by_method.items():
         tables.surface.add(seed, method, wanted, nearest_labels(xyz, surface, found, np.inf))
-    _score_new_views(tables.novel, seed, unseen, labels, segmenter, 1 if full else RAY_STRIDE)
+    stride = 1 if full else RAY_STRIDE
+    every = (slice(stride // 2, None, stride),) * 2
+    for frame in room.unseen:
+        _, _, found = labels.view(frame.camera, frame.world_T_cam)
+        shown = {FIELD: found[WHOLE], IN_3D: found[AVERAGED]}
+        shown[TRUE_IMAGE] = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
+        shown = {method: image[every] for method, image in shown.items()}
+        rays = pixel_rays(frame.camera, views.intrinsics.device)[every]
+        by_encoding = encoded_view_labels(trained, views, frame.world_T_cam, rays.reshape(-1, 3), far_m)
+        shown |= {f"votes along rays, {name}": image.reshape(rays.shape[:2]) for name, image in by_encoding.items()}
+        for method, image in shown.items():
+            tables.novel.add(seed, method, frame.labels[every], image)
     return tables
+
+
+@dataclass(frozen=True, eq=False)
+class _MappedRoom:
+    """A room's recording.
+
+    Attributes:
+        truth: points that the mapped frames show within the map's range.
+        unseen: frames that were held out.
+        keyframes: those of the map from measured depth, and what the segmenter said of them.
+    """
+
+    truth: PointCollector
+    unseen: list[Frame]
+    keyframes: list[tuple[Frame, Segmentation]]
 
 
 def _map_both(
     source: RoomSource, mappers: dict[str, SemanticMapper], said: SeenOnce, dropped: Counter[str]
-) -> tuple[PointCollector, list[Frame]]:
-    """The true points that the mapped frames show within the map's range, and the frames that were held out."""
-    truth, unseen = PointCollector(TRUTH_M), []
+) -> _MappedRoom:
+    truth, unseen, keyframes = PointCollector(TRUTH_M), [], []
     for number in range(len(source)):
         images = source.images(number)
         frame = source.frame(number, images)
@@ -131,23 +164,13 @@ def _map_both(
             continue
         for name, mapper in mappers.items():
             try:
-                mapper.integrate(frame)
+                update = mapper.integrate(frame)
+                if name == MEASURED and update.keyframe is not None:
+                    keyframes.append((frame, update.segmentation))
             except FrameDropped as drop:  # the first keyframe without a view before it, and whatever else
                 dropped[f"{name}: {drop.reason}"] += 1
         volume = mappers[RGB].config.volume
         exact = images.depth.cpu().numpy()
         within = (exact >= volume.min_depth_m) & (exact <= volume.max_depth_m)
         truth.add(replace(frame, depth=np.where(within, exact, 0).astype(np.float32)))
-    return truth, unseen
-
-
-def _score_new_views(
-    scores: UnitScores, seed: int, unseen: list[Frame], labels: MethodLabels, segmenter: Segmenter, stride: int
-) -> None:
-    every = (slice(stride // 2, None, stride),) * 2
-    for frame in unseen:
-        _, _, found = labels.view(frame.camera, frame.world_T_cam)
-        shown = {FIELD: found[WHOLE], IN_3D: found[AVERAGED]}
-        shown[TRUE_IMAGE] = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
-        for method, image in shown.items():
-            scores.add(seed, method, frame.labels[every], image[every])
+    return _MappedRoom(truth, unseen, keyframes)

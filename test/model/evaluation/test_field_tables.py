@@ -12,6 +12,7 @@ from gnesf_model.cli import main
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.evaluation import field_tables
+from gnesf_model.evaluation.encoded_geometry import DENSITY, SIGNED_DISTANCE
 from gnesf_model.evaluation.field_tables import (
     ALL_VIEWS,
     ALONG_RAYS,
@@ -155,10 +156,11 @@ def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
     assert images <= set(found["table1"]) and set(found["psnr_db"]) == images
     # Even untrained, the colours of the view that looks alike are sharper than the mean of all.
     assert 15 < found["psnr_db"][MAP_COLORS] < found["psnr_db"][RENDERED_IMAGE] < 45
-    assert set(found["geometry"]) == {"rgb", "depth"} and "| geometry | accuracy |" in said
+    assert set(found["geometry"]) == {"rgb", SIGNED_DISTANCE, "depth"} and "| geometry | accuracy |" in said
     measured = found["geometry"]["depth"]
     assert measured["fscore"] > 0.8 and measured["accuracy"] < 0.03 and measured["n"] == 1
-    assert {FIELD, IN_3D, TRUE_IMAGE} == set(found["table1_rgb"])
+    along = {f"votes along rays, {name}" for name in (SIGNED_DISTANCE, DENSITY)}
+    assert {FIELD, IN_3D, TRUE_IMAGE} | along == set(found["table1_rgb"])
     assert all(s["n"] == 1 for name in ("table1_rgb", "table2_rgb") for s in found[name].values())
 
 

@@ -24,6 +24,7 @@ from gnesf_model.evaluation.novel_views import (
     variant_labels,
 )
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
+from gnesf_model.field.rendering import SdfGeometry
 from gnesf_model.field.surfaces import MeasuredSurface
 from gnesf_model.field.views import SourceViews
 from gnesf_model.frame import Frame
@@ -179,9 +180,10 @@ def everything(field: NeuralSemanticField, frames: list[Frame], device: str) -> 
         views = observed(field, kept(frames), drawn(kept(frames)), 0)
     encoding = encoded(field, views, points)
     surface = MeasuredSurface(mapper.grid, mapper.truncation_m, config.volume.min_weight)
+    geometry = SdfGeometry(surface, surface.tr_m)
     directions = pixel_rays(frame.camera, "cpu")[EVERY].reshape(-1, 3)
     colors, seen = blended_colors(field, views, encoding, frame.world_T_cam, points)
-    rays = labels_along_rays(field, views, encoding, surface, frame.world_T_cam, directions, 5.0)
+    rays = labels_along_rays(field, views, encoding, geometry, frame.world_T_cam, directions, 5.0)
     return {**variant_labels(field, views, encoding, points), "rays": rays, "colors": colors, "seen": seen}
 
 
@@ -228,12 +230,12 @@ def test_points_go_to_the_device_of_the_views(function, frames):
 
     volume = SimpleNamespace(around=lambda views, lattice, points, levels: arrived(points))
     field = SimpleNamespace(volume=volume, options=OPTIONS, look=None)
-    surface = type("Surface", (), {"tr_m": 0.01, "__call__": lambda self, points: arrived(points)})()
+    along = SdfGeometry(arrived, 0.01)
     points, pose = torch.rand(5, 3), frames[0].world_T_cam
     with pytest.raises(Arrived, match="meta"):
         {
             "encoded": lambda: encoded(field, Views(), points),
             "variant_labels": lambda: variant_labels(field, Views(), None, points),
             "blended_colors": lambda: blended_colors(field, Views(), None, pose, points),
-            "labels_along_rays": lambda: labels_along_rays(field, Views(), None, surface, pose, points, 5.0),
+            "labels_along_rays": lambda: labels_along_rays(field, Views(), None, along, pose, points, 5.0),
         }[function]()
