@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 COMMANDS = {
     "map": ("gnesf_model.commands.map_recording", "map a recording offline, with scores"),
@@ -25,8 +29,41 @@ COMMANDS = {
 """Name -> module, imported only when chosen, and what it does."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status (2: the input is at fault, said in one line)."""
+    """Run one command.
+
+    Returns:
+        its exit status; 2: the input is at fault, said in one line; 130 and 143: ended by SIGINT, by SIGTERM.
+    """
+    try:
+        with _terminable():
+            return _run(arguments)
+    except KeyboardInterrupt as stop:
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: files that it made for itself and processes that it began go with it."""
+    if threading.current_thread() is not threading.main_thread():  # to which signals go
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logger = logging.getLogger("gnesf")
@@ -47,8 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         logger.error("%s", error)
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 def _remedy(error: ModuleNotFoundError) -> str:

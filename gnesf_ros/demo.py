@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,7 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
         source, labels = as_bag(given, given_labels, config, out / "recording")
         config = for_bag(config, source.topics, labels, arguments.queue)
         mapper = mapper or build_mapper(config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node is ended with this process, however that ends
     with clock("playing it through the node, the node's start included"):
         node = replay(source, config, arguments.rate, out)
     live, space = points_of(node.heard.cloud), label_space_of(node.heard.legend)

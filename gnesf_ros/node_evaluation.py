@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +30,6 @@ def play_through_node(source: FrameSource, config: Config, labels_dir: Path | No
         RuntimeError: the node ended, fell silent, or mapped no frame; says why.
         ValueError, OSError: the recording cannot be played.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node is ended with this process, however that ends
     with TemporaryDirectory(prefix="replay_", dir=out) as folder:
         bag, labels = as_bag(source, labels_dir, config, Path(folder) / "recording")
         config = for_bag(config, bag.topics, labels, config.node.queue)

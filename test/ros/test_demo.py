@@ -187,7 +187,7 @@ def test_node_ends_with_the_demo(room_bag: Path, tmp_path: Path) -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert children
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 130
+        assert process.wait(30) == 128 + signal.SIGTERM
         assert not any(Path(f"/proc/{child}").exists() for child in children)
     finally:
         process.kill()

@@ -2,8 +2,13 @@
 
 import dataclasses
 import logging
+import os
 import shutil
+import signal
 import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -33,6 +38,7 @@ from gnesf_model.data.bag_topics import POSE_TYPES
 from gnesf_model.data.bag_writer import write_bag
 from gnesf_model.data.camera_rig import CameraRig
 from gnesf_model.data.pose_chain import LINK_T_OPTICAL
+from gnesf_model.data.procrooms import RoomSource
 from gnesf_model.data.source import open_source
 from gnesf_model.frame import Camera
 
@@ -608,3 +614,28 @@ def test_progress_is_called_for_every_frame(tmp_path):
 def test_static_transforms_are_latched(bag):
     (static,) = (c for c in BagFile(bag).connections if c.topic == "/tf_static")
     assert static.ext.offered_qos_profiles[0].durability.name == "TRANSIENT_LOCAL"
+
+
+def test_sigterm_leaves_nothing_of_a_compressed_bag(tmp_path):
+    """Whatever ends a command, the plain copy that it reads is removed with it."""
+    write_bag(RoomSource(5, frames=40, width=96, height=72, shading=False), tmp_path / "plain", storage="sqlite3")
+    whole, writer = BagFile(tmp_path / "plain"), Writer(tmp_path / "zstd", version=9)
+    writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
+    with writer:
+        topics = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in whole.connections}
+        for connection, t, raw in whole.raw(set(topics)):
+            writer.write(topics[connection.topic], t, raw)
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "gnesf_model.cli", "map", str(tmp_path / "zstd"), "--out", str(tmp_path / "out")]
+    run = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 100
+        while not list((tmp_path / "tmp").glob("gnesf_bag_*/*")):
+            assert run.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 128 + signal.SIGTERM
+    finally:
+        run.kill()
+        run.wait()
+    assert not list((tmp_path / "tmp").glob("gnesf_bag_*"))
