@@ -108,16 +108,21 @@ def test_forced_16uc1_rounds_to_millimetres(tmp_path):
         assert not got.depth[frame.depth > 65.54].any()
 
 
-@pytest.mark.parametrize("mode", list(CompressionMode)[1:])
-def test_zstd_bags_are_read(tmp_path, bag, mode):
-    plugin = StoragePlugin.MCAP if mode == CompressionMode.STORAGE else StoragePlugin.SQLITE3
+def write_compressed(bag, out, mode, plugin=StoragePlugin.SQLITE3):
+    """The messages of a bag once more, as another one compressed with zstd."""
     whole = BagFile(bag)
-    writer = Writer(tmp_path / "zstd", version=9, storage_plugin=plugin)
+    writer = Writer(out, version=9, storage_plugin=plugin)
     writer.set_compression(mode, CompressionFormat.ZSTD)
     with writer:
         topics = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in whole.connections}
         for connection, t, raw in whole.raw(set(topics)):
             writer.write(topics[connection.topic], t, raw)
+
+
+@pytest.mark.parametrize("mode", list(CompressionMode)[1:])
+def test_zstd_bags_are_read(tmp_path, bag, mode):
+    plugin = StoragePlugin.MCAP if mode == CompressionMode.STORAGE else StoragePlugin.SQLITE3
+    write_compressed(bag, tmp_path / "zstd", mode, plugin)
     assert_same(list(BagSource(tmp_path / "zstd")), FRAMES)
 
 
@@ -128,16 +133,9 @@ def split_bag(folder, storage, compression=None):
         write_bag(ListSource(frames), folder / f"part{i}", storage=storage)
         part = folder / f"part{i}"
         if compression:
-            whole, part = BagFile(part), folder / f"zstd{i}"
             plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
-            writer = Writer(part, version=9, storage_plugin=plugin)
-            writer.set_compression(compression, CompressionFormat.ZSTD)
-            with writer:
-                topics = {
-                    c.topic: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in whole.connections
-                }
-                for connection, t, raw in whole.raw(set(topics)):
-                    writer.write(topics[connection.topic], t, raw)
+            write_compressed(part, folder / f"zstd{i}", compression, plugin)
+            part = folder / f"zstd{i}"
         parts.append(part)
     (folder / "bag").mkdir()
     described = [yaml.safe_load((part / "metadata.yaml").read_text()) for part in parts]
@@ -619,12 +617,7 @@ def test_static_transforms_are_latched(bag):
 def test_sigterm_leaves_nothing_of_a_compressed_bag(tmp_path):
     """Whatever ends a command, the plain copy that it reads is removed with it."""
     write_bag(RoomSource(5, frames=40, width=96, height=72, shading=False), tmp_path / "plain", storage="sqlite3")
-    whole, writer = BagFile(tmp_path / "plain"), Writer(tmp_path / "zstd", version=9)
-    writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
-    with writer:
-        topics = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in whole.connections}
-        for connection, t, raw in whole.raw(set(topics)):
-            writer.write(topics[connection.topic], t, raw)
+    write_compressed(tmp_path / "plain", tmp_path / "zstd", CompressionMode.FILE)
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, "-m", "gnesf_model.cli", "map", str(tmp_path / "zstd"), "--out", str(tmp_path / "out")]
     run = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, stderr=subprocess.DEVNULL)
