@@ -34,8 +34,8 @@ _CHANGES = {
         "points": (int, "surface points of a step"),
         "learn": (
             str,
-            "votes; joint: beside them density and signed distance; or of the field given as --start, with all else as "
-            "it is, geometry: density and signed distance, or colors: the head for images of new views",
+            "votes; geometry: beside them density and signed distance; or colors: the head for images of new views, of "
+            "the field given as --start",
         ),
         "learning_rate": (float, "peak of the learning rate"),
         "seed": (int, "of everything random"),

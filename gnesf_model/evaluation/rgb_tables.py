@@ -39,7 +39,7 @@ class RgbTables:
     """Scores of the rooms so far.
 
     Attributes:
-        geometry: of the surface, by where it comes from.
+        geometry: of the surface, by where it comes from: `RGB`, `MEASURED`, `SIGNED_DISTANCE`.
         surface: table 2, labels of the true points by the nearest point of the surface from colour.
         novel: table 1, labels of new views rendered from that surface.
         dropped: frames that could not be mapped, by the surface's name and reason.
@@ -53,13 +53,12 @@ class RgbTables:
     @classmethod
     def empty(cls, labels: LabelSpace) -> RgbTables:
         """Without a room."""
-        surfaces = {name: GeometryScores() for name in (RGB, SIGNED_DISTANCE, MEASURED)}
-        return cls(surfaces, UnitScores(labels), UnitScores(labels))
+        return cls({RGB: GeometryScores(), MEASURED: GeometryScores()}, UnitScores(labels), UnitScores(labels))
 
     def merge(self, other: RgbTables) -> None:
         """Add the rooms of another one."""
         for name, scores in other.geometry.items():
-            self.geometry[name].merge(scores)
+            self.geometry.setdefault(name, GeometryScores()).merge(scores)
         self.surface.merge(other.surface)
         self.novel.merge(other.novel)
         self.dropped.update(other.dropped)
@@ -89,7 +88,7 @@ def rgb_tables(
 ) -> RgbTables:
     """Map a room from colour alone, beside it from a sensor's depth, and compare both with the room itself.
 
-    Beside them stands what the paper does: geometry from M, of the same keyframes.
+    Beside them stands what the paper does, where the field has learned it: geometry from M, of the same keyframes.
 
     Labels are compared as Atlas does it: a true point takes the label of the nearest point of the surface, however far.
 
@@ -114,10 +113,11 @@ def rgb_tables(
     xyz, wanted = room.truth.points()
     views, far_m = observed(trained, *zip(*room.keyframes), config.semantics.field_side_px), config.volume.max_depth_m
     surfaces = {name: mapper.surface().points for name, mapper in mappers.items()}
-    surfaces[SIGNED_DISTANCE] = encoded_surface(trained, views, far_m)
+    if trained.options.geometry:
+        surfaces[SIGNED_DISTANCE] = encoded_surface(trained, views, far_m)
     for name, found in surfaces.items():
         error = source.scene.sdf(torch.from_numpy(found).double()).abs().numpy()
-        tables.geometry[name].add(error, found, xyz)
+        tables.geometry.setdefault(name, GeometryScores()).add(error, found, xyz)
     labels = MethodLabels(mappers[RGB], votes, methods_of(trained))
     surface, by_method = labels.surface()
     for method, found in by_method.items():
@@ -129,9 +129,10 @@ def rgb_tables(
         shown = {FIELD: found[WHOLE], IN_3D: found[AVERAGED]}
         shown[TRUE_IMAGE] = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
         shown = {method: image[every] for method, image in shown.items()}
-        rays = pixel_rays(frame.camera, views.intrinsics.device)[every]
-        by_encoding = encoded_view_labels(trained, views, frame.world_T_cam, rays.reshape(-1, 3), far_m)
-        shown |= {f"votes along rays, {name}": image.reshape(rays.shape[:2]) for name, image in by_encoding.items()}
+        if trained.options.geometry:
+            rays = pixel_rays(frame.camera, views.intrinsics.device)[every]
+            by_encoding = encoded_view_labels(trained, views, frame.world_T_cam, rays.reshape(-1, 3), far_m)
+            shown |= {f"votes along rays, {name}": image.reshape(rays.shape[:2]) for name, image in by_encoding.items()}
         for method, image in shown.items():
             tables.novel.add(seed, method, frame.labels[every], image)
     return tables

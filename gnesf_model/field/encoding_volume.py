@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -141,19 +141,6 @@ class EncodingVolume(nn.Module):
         index = CellIndex(cells)
         encoding = self.nets[level](torch.cat(parts, dim=1), cells, index)
         return EncodedLevel(size, cells, index, encoding, self.heads[level].occupancy(encoding), moments.count)
-
-    def geometry_parameters(self, depth: int) -> Iterator[nn.Parameter]:
-        """What M of the first `depth` levels does not depend on: levels that are finer, and what tells of geometry.
-
-        Signed distances are handed down from level to level, so those of all but the last of them stay out.
-        """
-        for level, (net, head) in enumerate(zip(self.nets, self.heads)):
-            if level >= depth:
-                yield from net.parameters()
-            if level >= depth - 1:
-                yield from head.to_distance.parameters()
-            yield from head.to_density.parameters()
-            yield from head.to_occupancy.parameters()
 
     def _kept(self, level: EncodedLevel, lattice: Lattice, occupied: Occupied | None) -> torch.Tensor:
         """Cells (U, 3) to look into more finely."""

@@ -48,6 +48,7 @@ class FieldOptions:
         vote_level: level of M that the votes read; the same with measured and with predicted geometry.
         direct_classes: of the label space that the heads of the ablation are trained in; 0 leaves them out.
         colors: whether there is the head that blends colours, for images of new views.
+        geometry: whether density and signed distance (eq. 2) have been learned; their heads are always there.
     """
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
@@ -58,11 +59,13 @@ class FieldOptions:
     vote_level: int = 1
     direct_classes: int = 0
     colors: bool = False
+    geometry: bool = False
 
     def __post_init__(self) -> None:
         check_whole("vote_level", self.vote_level, 0, len(CELL_SIZES_M) - 1)
         check_whole("direct_classes", self.direct_classes, 0, _MOST_CLASSES)
         check_flag("colors", self.colors)
+        check_flag("geometry", self.geometry)
         for name, count in (("widths", 4), ("features", len(FEATURE_STRIDES)), ("encoding", len(CELL_SIZES_M))):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"{name} are {getattr(self, name)}, expected {count} of them")

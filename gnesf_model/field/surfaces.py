@@ -19,9 +19,6 @@ _BOX_LIMIT = 1 << 24
 class PredictedSurface:
     """Eq. 2 at any point: the finest level whose cells surround it answers.
 
-    The coarsest level tells no distance, only where nothing is near: it says where to look closer, and its distance
-    is an input of the next level, which may have been learned for the votes (`EncodingVolume.geometry_parameters`).
-
     Args:
         volume: has the heads.
         encoding: M.
@@ -47,11 +44,7 @@ class PredictedSurface:
         result = points.new_full((len(points),), torch.nan)
         for level in self.levels:
             rows, encoding = self._at(points, level)
-            head, truncation = self.volume.heads[level], self.encoding.levels[level].truncation_m
-            if level == 0:
-                distance = torch.where(head.occupancy(encoding) > 0, torch.nan, truncation)
-            else:
-                distance = head.distance(encoding) * truncation
+            distance = self.volume.heads[level].distance(encoding) * self.encoding.levels[level].truncation_m
             result = result.index_put((rows,), distance.to(result.dtype))
         return result
 

@@ -46,9 +46,9 @@ class FieldModule(lightning.LightningModule):
     """The field, its losses and its optimiser.
 
     Every head learns from the same views, points and steps: votes that accumulate over time (the mapper's) and pass
-    between neighbours, votes of all views at once (the paper's), and the ablation's. With ``joint`` signed distance
-    and density learn from them, too (`geometry_losses`). Or they learn afterwards, with all that a vote reads as it
-    is, as colours do, by an RGB loss that reaches their head alone.
+    between neighbours, votes of all views at once (the paper's), and the ablation's. With ``geometry`` signed distance
+    and density learn from them, too (`geometry_losses`). Colours are learned afterwards, by an RGB loss that reaches
+    their head alone.
 
     Args:
         recipe: fields of a `FieldRecipe`.
@@ -59,18 +59,17 @@ class FieldModule(lightning.LightningModule):
         super().__init__()
         self.recipe = FieldRecipe(**{**recipe, "sources": tuple(recipe["sources"])})
         options = options or FieldOptions(direct_classes=CLASSES)
-        self.field = NeuralSemanticField(replace(options, voting=replace(options.voting, drop=self.recipe.drop)))
+        learned = options.geometry or self.recipe.learn == "geometry"
+        voting = replace(options.voting, drop=self.recipe.drop)
+        self.field = NeuralSemanticField(replace(options, voting=voting, geometry=learned))
         self.geometric = SpatialVoting(options.spatial, learned=False)
         self.save_hyperparameters({"recipe": recipe, "options": asdict(self.field.options)})
         self.counts: dict[str, torch.Tensor] = {}
         self.errors: dict[str, torch.Tensor] = {}
         self.shares: dict[str, torch.Tensor] = {}
-        if not self.recipe.votes:
+        if self.recipe.learn == "colors":
             self.requires_grad_(False)
-            colors = self.recipe.learn == "colors"
-            volume, depth = self.field.volume, self.field.options.vote_level + 1
-            for parameter in self.field.blending.parameters() if colors else volume.geometry_parameters(depth):
-                parameter.requires_grad_(True)
+            self.field.blending.requires_grad_(True)
 
     def on_train_batch_start(self, example: VoteExample, index: int) -> None:
         # A checkpoint does not hold the state of the random numbers (dropped inputs), and what loads the examples
@@ -80,14 +79,8 @@ class FieldModule(lightning.LightningModule):
 
     def training_step(self, example: VoteExample, index: int) -> torch.Tensor:
         views = self._views(example)
-        geometry = self._geometry_losses(example, views) if self.recipe.geometry else {}
-        if not self.recipe.votes and self.recipe.geometry:
-            self.log_dict({f"loss_{name}": loss for name, loss in geometry.items()}, batch_size=1)
-            # An example without surface has nothing to teach, and is a step all the same.
-            loss = sum(geometry.values()) if geometry else self._nothing()
-            self.log("loss", loss, prog_bar=True, batch_size=1)
-            return loss
         found = self.look(example, views)
+        geometry = self._geometry_losses(example, views) if self.recipe.learn == "geometry" else {}
         if self.recipe.learn == "colors":
             loss = self._color_errors(example, views, found)["blended"].mean()
             self.log("loss", loss, prog_bar=True, batch_size=1)
@@ -113,10 +106,6 @@ class FieldModule(lightning.LightningModule):
     def validation_step(self, example: VoteExample, index: int) -> None:
         """Every head beside plain averaging, and votes across space beside their geometric fallback."""
         views = self._views(example)
-        if self.recipe.geometry and len(example.points):
-            self._score_rays(example, views)
-        if self.recipe.learn == "geometry":
-            return
         found = self.look(example, views)
         if self.recipe.learn == "colors":
             for name, error in self._color_errors(example, views, found).items():
@@ -136,6 +125,13 @@ class FieldModule(lightning.LightningModule):
         if self.field.direct is not None:
             heads["logits"] = self.field.vote(found, "logits").probabilities
             heads["direct"] = self.field.vote(found, "direct").probabilities
+        if self.recipe.learn == "geometry" and len(example.points):
+            encoding, rays = self._colored(example, views, learning=False)
+            # What ends beyond the cells cannot be found.
+            end = rays.origins + rays.depth[:, None] * rays.directions
+            rays = rays.select((rays.depth < FAR_M) & ((end - end.median(dim=0).values).abs().amax(1) < _REACH_M))
+            for name, flags in ray_scores(self.field, encoding, views, rays).items():
+                self.shares[name] = self.shares.get(name, 0) + rays.depth.new_tensor([int(flags.sum()), len(flags)])
         seen = found.seen.any(0) & (example.labels != UNKNOWN)
         for name, p in heads.items():
             self.counts[name] = self.counts.get(name, 0) + _counts(_named(p)[seen], example.labels[seen])
@@ -179,19 +175,6 @@ class FieldModule(lightning.LightningModule):
         return self.field.observe(
             cameras, example.world_T_cam, example.images, example.probabilities, example.depth, example.images
         )
-
-    def _nothing(self) -> torch.Tensor:
-        """A loss of 0 with gradients of 0."""
-        return sum((p * 0).sum() for p in self.parameters() if p.requires_grad)
-
-    def _score_rays(self, example: VoteExample, views: SourceViews) -> None:
-        """Count what density and signed distance find on rays of the view that is held out."""
-        encoding, rays = self._colored(example, views, learning=False)
-        # What ends beyond the cells cannot be found.
-        end = rays.origins + rays.depth[:, None] * rays.directions
-        rays = rays.select((rays.depth < FAR_M) & ((end - end.median(dim=0).values).abs().amax(1) < _REACH_M))
-        for name, flags in ray_scores(self.field, encoding, views, rays).items():
-            self.shares[name] = self.shares.get(name, 0) + rays.depth.new_tensor([int(flags.sum()), len(flags)])
 
     def _geometry_losses(self, example: VoteExample, views: SourceViews) -> dict[str, torch.Tensor]:
         """By eq. 2 and by eq. 5 to 7, from colour alone."""
@@ -288,16 +271,15 @@ def train_field(
 
     Raises:
         ValueError: `out` has a checkpoint and `resume` is False, or one of another recipe or other
-            options; more devices than there are; geometry or colours alone are to be learned, and nothing is given to
-            start from.
+            options; more devices than there are; only colours are to be learned, and nothing is given to start from.
         FileNotFoundError: `resume` without a checkpoint.
         OSError: `start` is no field.
     """
-    if not recipe.votes and start is None:
-        raise ValueError(f"learn is {recipe.learn!r}, and there is no field to start from: name one (--start)")
+    if recipe.learn == "colors" and start is None:
+        raise ValueError("learn is 'colors', and there is no field to start from: name one (--start)")
     started = None if start is None else load_field(start)
     if started is not None:
-        options = replace(started.options, colors=started.options.colors or recipe.learn == "colors")
+        options = replace(started.options, colors=True)
 
     def make() -> FieldModule:
         module = FieldModule(asdict(recipe), options)

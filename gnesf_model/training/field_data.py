@@ -102,7 +102,7 @@ class VoteExamples(Dataset):
             said = merged_probabilities(sequence.said[sources], groups) ** sharpness
             said /= np.maximum(said.sum(axis=1, keepdims=True), 1e-6)
         poses = sequence.world_T_cam[sources]
-        if recipe.votes:
+        if recipe.learn != "colors":
             views = [occluded(*v, rng) if rng.random() < recipe.occlude else v for v in zip(images, said)]
             images, said = (np.stack(parts) for parts in zip(*views))
             poses = jittered(poses, rng, recipe.shift_m, np.deg2rad(recipe.turn_deg))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gnesf_model.data.procrooms.splits import FIELD_SEEDS
 
-LEARN = ("votes", "joint", "geometry", "colors")
+LEARN = ("votes", "geometry", "colors")
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,15 @@ class FieldRecipe:
         points: of a step: they lie together, as far apart as the voxels of a map.
         telling: how many of them the votes of views learn from; half where views disagree and one of them is right.
         invented: how often segmentations are made up from the truth (`corruption`) instead of a network's.
-        shift_m, turn_deg: standard deviation of the errors of the source poses; there are none where geometry or
-            colours are learned alone, which pictures beside their place would only teach to blur.
+        shift_m, turn_deg: standard deviation of the errors of the source poses; there are none where colours are
+            learned, which pictures beside their place would only teach to blur.
         merge: how often classes are merged to a coarser label space.
         drop: how often the votes go without features, without M, without statistics.
         penalty: weight of `gain_penalty`.
         learning_rate, warm_up, weight_decay: of AdamW.
-        occlude: how often something stands in the way of a source view of votes.
-        learn: ``votes``; ``joint``, beside them the heads of eq. 2 and with them all of M, from colour alone; or
-            afterwards ``geometry``, eq. 2 by what no vote reads, or ``colors``, during which the rest stays as it is
-            (see `train_field`).
+        occlude: how often something stands in the way of a source view.
+        learn: ``votes``; ``geometry``, beside them the heads of eq. 2 and with them all of M, from colour alone; or
+            afterwards ``colors``, during which the rest stays as it is (see `train_field`).
         seed: of everything random.
     """
 
@@ -75,16 +74,6 @@ class FieldRecipe:
             raise ValueError(
                 f"sources is {self.sources} with {self.views} views, expected at least 2, and a view left as the target"
             )
-
-    @property
-    def votes(self) -> bool:
-        """Whether votes are learned."""
-        return self.learn in ("votes", "joint")
-
-    @property
-    def geometry(self) -> bool:
-        """Whether density and signed distance are learned."""
-        return self.learn in ("joint", "geometry")
 
     def with_changes(self, **changes: float | str | None) -> FieldRecipe:
         """The recipe with every change that is not None."""

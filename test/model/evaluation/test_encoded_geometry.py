@@ -8,7 +8,6 @@ from gnesf_model.evaluation.encoded_geometry import DENSITY, SIGNED_DISTANCE, en
 from gnesf_model.field.cells import Lattice
 from gnesf_model.field.encoding_volume import CELL_SIZES_M, TRUNCATION_CELLS, EncodedLevel, EncodingVolume
 from gnesf_model.field.model import FieldOptions, NeuralSemanticField
-from gnesf_model.field.surfaces import PredictedSurface
 from gnesf_model.field.views import SourceViews
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import pixel_rays
@@ -87,14 +86,3 @@ def test_new_views_see_the_wall_by_distance_and_by_density(field):
     for name, labels in found.items():
         labels = torch.from_numpy(labels).view(rays.shape[:2])
         assert (labels[inner] == (at >= 0)[inner]).all(), name
-
-
-def test_the_coarsest_level_tells_only_where_nothing_is(field):
-    """Its distance is an input of the next level that votes may have shaped: free space is free, the rest unknown."""
-    views = views_of_a_wall(field)
-    lattice = Lattice.world(views.intrinsics)
-    cells = lattice.cells_around(torch.tensor([[0.0, 0.0, z] for z in (0.4, 0.6, 0.8, 1.2, 1.5)]), CELL_SIZES_M[0])
-    with torch.no_grad():
-        coarse = PredictedSurface(field.volume, field.volume(views, lattice, cells), depth=1)
-        found = coarse(torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.0, 1.5], [5.0, 0.0, 1.5]]))
-    assert float(found[0]) == pytest.approx(TRUNCATION_CELLS * CELL_SIZES_M[0]) and found[1:].isnan().all()

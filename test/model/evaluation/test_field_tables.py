@@ -11,7 +11,7 @@ import torch
 from gnesf_model.cli import main
 from gnesf_model.config import Config
 from gnesf_model.data.procrooms import RoomSource
-from gnesf_model.evaluation import field_tables
+from gnesf_model.evaluation import field_tables, rgb_tables
 from gnesf_model.evaluation.encoded_geometry import DENSITY, SIGNED_DISTANCE
 from gnesf_model.evaluation.field_tables import (
     ALL_VIEWS,
@@ -53,6 +53,7 @@ CONFIG = Config.from_flat({"device": "cpu", "volume.voxel_size_m": 0.06, "semant
 def field() -> NeuralSemanticField:
     torch.manual_seed(3)
     options = FieldOptions(widths=(4, 8, 8, 8), features=(8, 6, 5), encoding=(6, 7, 4), direct_classes=20, colors=True)
+    options = replace(options, geometry=True)  # as if it had learned that
     field = NeuralSemanticField(options).eval()
     with torch.no_grad():
         for name, parameter in field.named_parameters():
@@ -162,6 +163,18 @@ def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
     along = {f"votes along rays, {name}" for name in (SIGNED_DISTANCE, DENSITY)}
     assert {FIELD, IN_3D, TRUE_IMAGE} | along == set(found["table1_rgb"])
     assert all(s["n"] == 1 for name in ("table1_rgb", "table2_rgb") for s in found[name].values())
+
+
+def test_geometry_of_m_is_scored_only_where_it_was_learned(field, segmenter, monkeypatch):
+    monkeypatch.setattr(rgb_tables, "FRAMES", 8)
+    monkeypatch.setattr(rgb_tables, "HELD_OUT", 4)
+    without, depth = (
+        NeuralSemanticField(replace(field.options, geometry=False)).eval(),
+        ViewDepth(DepthNetwork().eval()),
+    )
+    found = rgb_tables.rgb_tables(segmenter, without, depth, 2000001, config=CONFIG, size=(96, 72)).to_json()
+    assert set(found["geometry"]) == {"rgb", "depth"}
+    assert {FIELD, IN_3D, TRUE_IMAGE} == set(found["table1_rgb"])
 
 
 def test_the_true_image_is_scored_as_a_photograph_would_be(field, segmenter, tmp_path, monkeypatch):

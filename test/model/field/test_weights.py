@@ -38,7 +38,7 @@ def test_a_field_comes_back_in_half_precision(tmp_path):
 def test_all_options_come_back(tmp_path):
     spatial = SpatialOptions(radius_m=0.2, hidden=8)
     for number, changes in enumerate(
-        ({"spatial": spatial}, {"direct_classes": 7}, {"vote_level": 2}, {"colors": True})
+        ({"spatial": spatial}, {"direct_classes": 7}, {"vote_level": 2}, {"colors": True}, {"geometry": True})
     ):
         options = replace(SMALL, **changes)
         save_field(NeuralSemanticField(options), tmp_path / f"{number}.safetensors")
@@ -70,6 +70,7 @@ def test_other_files_are_refused_by_name(tmp_path):
         {"features": [8, 6]},
         {"vote_level": 1.0},
         {"colors": "no"},
+        {"geometry": 1},
     ):
         save_file(weights, str(path), metadata={"gnesf_field": json.dumps({**header, **wrong})})
         with pytest.raises(ValueError, match="options that this version does not know"):

@@ -392,7 +392,7 @@ def test_colors_learn_alone_and_leave_the_votes_as_they_are(sequence, tmp_path):
     save_field(whole, tmp_path / "field.safetensors")
     with pytest.raises(ValueError, match=r"no field to start from: name one \(--start\)"):
         train_field(plain(learn="colors"), tmp_path / "a", device="cpu", workers=0)
-    with pytest.raises(ValueError, match="learn is 'shapes', expected one of votes, joint, geometry, colors"):
+    with pytest.raises(ValueError, match="learn is 'shapes', expected one of votes, geometry, colors"):
         plain(learn="shapes")
     path = train_field(
         TINY.with_changes(learn="colors"),
