@@ -104,21 +104,29 @@ def test_every_plugin_has_its_parameters(costmaps: dict[str, Any]) -> None:
 
 
 def test_heights_are_given_for_the_layer_and_for_each_source(costmaps: dict[str, Any]) -> None:
-    """A source's max_obstacle_height is 0 by default, with which it marks nothing."""
+    """A source's max_obstacle_height is 0 by default, with which it marks nothing; its heights leave out rays, too."""
     voxel = costmaps["local_costmap"]["voxel_layer"]
-    for entry in (voxel, *(voxel[name] for name in voxel["observation_sources"].split())):
+    sources = [voxel[name] for name in voxel["observation_sources"].split()]
+    for entry in (voxel, *(source for source in sources if source["marking"])):
         assert 0 < entry["min_obstacle_height"] < entry["max_obstacle_height"]
+    for source in sources:
+        if source["clearing"]:  # rays to the floor and to the ceiling clear
+            assert source["min_obstacle_height"] < -1 and source["max_obstacle_height"] > 3
     assert voxel["z_voxels"] <= 16
     assert voxel["origin_z"] + voxel["z_voxels"] * voxel["z_resolution"] >= voxel["max_obstacle_height"]
 
 
 def test_only_what_comes_from_the_camera_clears(costmaps: dict[str, Any]) -> None:
     voxel = costmaps["local_costmap"]["voxel_layer"]
+    clears = []
     for name in voxel["observation_sources"].split():
         source = voxel[name]
         in_camera = source["topic"] == "/gnesf/points"
-        assert source["clearing"] is in_camera
+        assert source["clearing"] is not source["marking"]  # Humble marks whatever passes the heights of a source
+        assert in_camera or not source["clearing"]
         assert in_camera or source["sensor_frame"]  # else its range would count from the origin of the map
+        clears.append(source["clearing"])
+    assert sum(clears) == 1
 
 
 def test_the_semantic_layer_knows_every_class_and_what_it_means(costmaps: dict[str, Any]) -> None:
@@ -130,5 +138,5 @@ def test_the_semantic_layer_knows_every_class_and_what_it_means(costmaps: dict[s
     for kind, allowed in kinds.items():
         assert {SPACE.classes[SPACE.index(name)].kind for name in camera[kind]["classes"]} <= allowed
         assert 0 <= camera[kind]["base_cost"] <= camera[kind]["max_cost"] <= 254
-    # Unlabelled pixels, 255, are no class: chosen by cost they would count as free.
-    assert camera["use_cost_selection"] is False
+    # A cell of which several classes are seen takes the costliest: a table, not the floor beneath it.
+    assert camera["use_cost_selection"] is True
