@@ -38,10 +38,11 @@ def subscriptions(costmaps: dict[str, Any]) -> dict[str, tuple[str, QoSProfile]]
     static = costmaps["global_costmap"]["static_layer"]
     assert static["map_subscribe_transient_local"] is True
     found = {static["map_topic"]: ("nav_msgs/msg/OccupancyGrid", LATCHED)}
-    voxel, semantic = (costmaps["local_costmap"][name] for name in ("voxel_layer", "semantic_layer"))
-    for name in voxel["observation_sources"].split():
-        assert voxel[name]["data_type"] == "PointCloud2"
-        found[voxel[name]["topic"]] = ("sensor_msgs/msg/PointCloud2", SENSOR_DATA)
+    semantic = costmaps["local_costmap"]["semantic_layer"]
+    for voxel in (costmap["voxel_layer"] for costmap in costmaps.values()):
+        for name in voxel["observation_sources"].split():
+            assert voxel[name]["data_type"] == "PointCloud2"
+            found[voxel[name]["topic"]] = ("sensor_msgs/msg/PointCloud2", SENSOR_DATA)
     camera = semantic[semantic["observation_sources"]]
     found[camera["pointcloud_topic"]] = ("sensor_msgs/msg/PointCloud2", SENSOR_DATA)
     found[camera["segmentation_topic"]] = ("sensor_msgs/msg/Image", SENSOR_DATA)
@@ -105,28 +106,29 @@ def test_every_plugin_has_its_parameters(costmaps: dict[str, Any]) -> None:
 
 def test_heights_are_given_for_the_layer_and_for_each_source(costmaps: dict[str, Any]) -> None:
     """A source's max_obstacle_height is 0 by default, with which it marks nothing; its heights leave out rays, too."""
-    voxel = costmaps["local_costmap"]["voxel_layer"]
-    sources = [voxel[name] for name in voxel["observation_sources"].split()]
-    for entry in (voxel, *(source for source in sources if source["marking"])):
-        assert 0 < entry["min_obstacle_height"] < entry["max_obstacle_height"]
-    for source in sources:
-        if source["clearing"]:  # rays to the floor and to the ceiling clear
-            assert source["min_obstacle_height"] < -1 and source["max_obstacle_height"] > 3
-    assert voxel["z_voxels"] <= 16
-    assert voxel["origin_z"] + voxel["z_voxels"] * voxel["z_resolution"] >= voxel["max_obstacle_height"]
+    for costmap in costmaps.values():
+        voxel = costmap["voxel_layer"]
+        sources = [voxel[name] for name in voxel["observation_sources"].split()]
+        for entry in (voxel, *(source for source in sources if source["marking"])):
+            assert 0 < entry["min_obstacle_height"] < entry["max_obstacle_height"]
+        for source in sources:
+            if source["clearing"]:  # rays to the floor and to the ceiling clear
+                assert source["min_obstacle_height"] < -1 and source["max_obstacle_height"] > 3
+        assert voxel["z_voxels"] <= 16
+        assert voxel["origin_z"] + voxel["z_voxels"] * voxel["z_resolution"] >= voxel["max_obstacle_height"]
 
 
 def test_only_what_comes_from_the_camera_clears(costmaps: dict[str, Any]) -> None:
-    voxel = costmaps["local_costmap"]["voxel_layer"]
-    clears = []
-    for name in voxel["observation_sources"].split():
-        source = voxel[name]
-        in_camera = source["topic"] == "/gnesf/points"
-        assert source["clearing"] is not source["marking"]  # Humble marks whatever passes the heights of a source
-        assert in_camera or not source["clearing"]
-        assert in_camera or source["sensor_frame"]  # else its range would count from the origin of the map
-        clears.append(source["clearing"])
-    assert sum(clears) == 1
+    for costmap in costmaps.values():
+        voxel, clears = costmap["voxel_layer"], []
+        for name in voxel["observation_sources"].split():
+            source = voxel[name]
+            in_camera = source["topic"] == "/gnesf/points"
+            assert source["clearing"] is not source["marking"]  # Humble marks whatever passes the heights of a source
+            assert in_camera or not source["clearing"]
+            assert in_camera or source["sensor_frame"]  # else its range would count from the origin of the map
+            clears.append(source["clearing"])
+        assert sum(clears) == 1
 
 
 def test_the_semantic_layer_knows_every_class_and_what_it_means(costmaps: dict[str, Any]) -> None:
