@@ -581,6 +581,23 @@ def test_only_arguments_that_do_not_exist_are_refused() -> None:
         refuse_unknown({"zzz": "1"}, ROBOTS, "robots.launch.py")
 
 
+def test_rviz_has_a_layout_for_every_dock() -> None:
+    """An image that the layout does not know is docked in view and so switched on, whatever its Enabled says."""
+    tree = yaml.safe_load((ROOT / "config" / "gnesf.rviz").read_text())
+    layout = bytes.fromhex(tree["Window Geometry"]["QMainWindow State"])
+    images = [d for d in tree["Visualization Manager"]["Displays"] if d["Class"].split("/")[1] in ("Image", "Camera")]
+    assert {image["Name"]: image["Enabled"] for image in images} == {
+        "Overlay": True,
+        "Seen from the map": False,
+        "Camera": False,
+    }
+    for name in [panel["Name"] for panel in tree["Panels"]] + [image["Name"] for image in images]:
+        docked = name.encode("utf-16-be")  # QMainWindow::saveState: length in bytes, name, whether it is shown
+        at = layout.index(len(docked).to_bytes(4, "big") + docked) + 4 + len(docked)
+        shown = name not in ("Seen from the map", "Camera", "Views")
+        assert layout[at] & 1 == shown, name
+
+
 def test_rviz_shows_topics_that_exist_with_matching_qos() -> None:
     tree = yaml.safe_load((ROOT / "config" / "gnesf.rviz").read_text())
     topics = {d["Name"]: d["Topic"] for d in tree["Visualization Manager"]["Displays"] if "Topic" in d}
