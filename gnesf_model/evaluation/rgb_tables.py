@@ -111,9 +111,10 @@ def rgb_tables(
     source = RoomSource.as_recorded(seed, FRAMES, size, STRIDE_TICKS)
     room = _map_both(source, mappers, said, tables.dropped)
     xyz, wanted = room.truth.points()
-    views, far_m = observed(trained, *zip(*room.keyframes), config.semantics.field_side_px), config.volume.max_depth_m
+    views, far_m = None, config.volume.max_depth_m
     surfaces = {name: mapper.surface().points for name, mapper in mappers.items()}
     if trained.options.geometry:
+        views = observed(trained, *zip(*room.keyframes), config.semantics.field_side_px)
         surfaces[SIGNED_DISTANCE] = encoded_surface(trained, views, far_m)
     for name, found in surfaces.items():
         error = source.scene.sdf(torch.from_numpy(found).double()).abs().numpy()
@@ -129,7 +130,7 @@ def rgb_tables(
         shown = {FIELD: found[WHOLE], IN_3D: found[AVERAGED]}
         shown[TRUE_IMAGE] = pixel_labels(segmenter(frame.rgb), *frame.labels.shape)
         shown = {method: image[every] for method, image in shown.items()}
-        if trained.options.geometry:
+        if views is not None:
             rays = pixel_rays(frame.camera, views.intrinsics.device)[every]
             by_encoding = encoded_view_labels(trained, views, frame.world_T_cam, rays.reshape(-1, 3), far_m)
             shown |= {f"votes along rays, {name}": image.reshape(rays.shape[:2]) for name, image in by_encoding.items()}
