@@ -33,8 +33,8 @@ def encoded_surface(field: NeuralSemanticField, views: SourceViews, far_m: float
         far_m: cells further from every view are not made.
     """
     cells, totals = [], []
-    for start in range(0, len(views), WINDOW):
-        encoding = _encoded(field, views.select(list(range(start, min(start + WINDOW, len(views))))), far_m)
+    for window in torch.arange(len(views)).split(WINDOW):
+        encoding = _encoded(field, views.select(window), far_m)
         fine, head = encoding.levels[-1], field.volume.heads[-1]
         cells.append(fine.cells)
         totals.append(torch.stack([fine.views * head.distance(fine.encoding), fine.views], dim=1))

@@ -46,6 +46,7 @@ NO_VISIBILITY = f"{PROBABILITIES}, no visibility"
 EVERY_VARIANT = (*VARIANTS, NO_VISIBILITY)
 
 
+@torch.inference_mode()
 def observed(
     field: NeuralSemanticField, frames: Sequence[Frame], said: Sequence[Segmentation], side_px: int
 ) -> SourceViews:

@@ -168,10 +168,8 @@ def test_the_tables_of_the_command_are_complete(field, tmp_path, capsys):
 def test_geometry_of_m_is_scored_only_where_it_was_learned(field, segmenter, monkeypatch):
     monkeypatch.setattr(rgb_tables, "FRAMES", 8)
     monkeypatch.setattr(rgb_tables, "HELD_OUT", 4)
-    without, depth = (
-        NeuralSemanticField(replace(field.options, geometry=False)).eval(),
-        ViewDepth(DepthNetwork().eval()),
-    )
+    without = NeuralSemanticField(replace(field.options, geometry=False)).eval()
+    depth = ViewDepth(DepthNetwork().eval())
     found = rgb_tables.rgb_tables(segmenter, without, depth, 2000001, config=CONFIG, size=(96, 72)).to_json()
     assert set(found["geometry"]) == {"rgb", "depth"}
     assert {FIELD, IN_3D, TRUE_IMAGE} == set(found["table1_rgb"])

@@ -176,8 +176,8 @@ def everything(field: NeuralSemanticField, frames: list[Frame], device: str) -> 
     mapper = SemanticMapper(config, oracle(frames))
     for source in kept(frames):
         mapper.integrate(source)
-    with torch.inference_mode():
-        views = observed(field, kept(frames), drawn(kept(frames)), 0)
+    views = observed(field, kept(frames), drawn(kept(frames)), 0)
+    assert not views.features[0].requires_grad, "nothing is learned from scores"
     encoding = encoded(field, views, points)
     surface = MeasuredSurface(mapper.grid, mapper.truncation_m, config.volume.min_weight)
     geometry = SdfGeometry(surface, surface.tr_m)
