@@ -43,8 +43,12 @@ class Visit:
     requested: list[str]
 
 
-def visit(page: Path, script: str, folder: Path, width: int = 1200, height: int = 900) -> Visit:
-    """Load a page and run an asynchronous function body in it, after its own scripts; what it returns is JSON."""
+def visit(page: Path, script: str, folder: Path, *more: str, width: int = 1200, height: int = 900) -> Visit:
+    """Load a page and run an asynchronous function body in it, after its own scripts; what it returns is JSON.
+
+    Args:
+        more: options of the browser.
+    """
     # Time is virtual there, and passes between two frames that nobody looks at: they come by the clock instead.
     before = """<head><script>
         window.requestAnimationFrame = (work) => setTimeout(work, 16);
@@ -64,7 +68,7 @@ def visit(page: Path, script: str, folder: Path, width: int = 1200, height: int 
     probed = folder / "probed.html"
     probed.write_text(text.replace("<head>", before).replace("</body>", wrapped), encoding="utf-8")
     options = [f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}"]
-    command = [BROWSER, *_OPTIONS, *options, "--virtual-time-budget=20000", "--dump-dom", f"file://{probed}"]
+    command = [BROWSER, *_OPTIONS, *options, *more, "--virtual-time-budget=20000", "--dump-dom", f"file://{probed}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=True)
     data = re.search(r'data-found="([^"]*)"', done.stdout)
     assert data, f"the script did not end:\n{done.stderr[-3000:]}"

@@ -267,6 +267,18 @@ class TestInABrowser:
         assert seen.found["none"]["covered"] == 0
         assert seen.found["count"].startswith("0 of ")
 
+    def test_without_webgl_a_picture_is_in_its_place(self, out: Path, tmp_path: Path) -> None:
+        look = """
+            const still = document.querySelector(".still"), hint = document.querySelector(".hint").textContent;
+            const box = document.querySelector(".stage").getBoundingClientRect();
+            await still.decode();
+            const middle = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+            return { hint, shown: middle === still, width: still.naturalWidth };
+        """
+        seen = visit(out / "report.html", look, tmp_path, "--disable-3d-apis")
+        assert "no WebGL" in seen.found["hint"] and seen.found["shown"] and seen.found["width"] > 100, seen.found
+        assert not [line for line in seen.console if "Uncaught" in line]
+
     @pytest.mark.slow
     def test_a_telephone_shows_it_without_scrolling_sideways(self, out: Path, tmp_path: Path) -> None:
         found = visit(out / "report.html", LOOK, tmp_path, width=500, height=900).found
