@@ -114,9 +114,9 @@ def ours(recording: Any, threads: int) -> Callable[[int], int]:
     def step(i: int) -> int:
         metres = torch.from_numpy(clean_depth(depth[i], 0.001))
         view = DepthView(in_range(metres, config.min_depth_m, config.max_depth_m), camera, poses[i])
-        slots = volume.allocate(view)
-        volume.integrate(view, slots)
-        return len(slots)
+        band = volume.allocate(view)
+        volume.integrate(view, band)
+        return len(band.slots)
 
     return step
 

@@ -30,9 +30,10 @@ from gnesf_model.volume.block_grid import SIDE_VOX, BlockGrid
 from gnesf_model.volume.changes import with_neighbours
 from gnesf_model.volume.limits import MapFull, OutOfReach
 from gnesf_model.volume.map_disk import MapDisk
+from gnesf_model.volume.planes import STEEP
 from gnesf_model.volume.raycast import raycast
 from gnesf_model.volume.surface import at_surface, surface_mesh, surface_points
-from gnesf_model.volume.tsdf import INCIDENCE_STRIDE_PX, DepthView, Observation, TsdfVolume, in_range, incidence
+from gnesf_model.volume.tsdf import Band, DepthView, Observation, TsdfVolume, in_range
 from gnesf_model.volume.votes import VoteTable
 
 _VOTING_VOXELS_PER_BLOCK = 192
@@ -385,11 +386,12 @@ class SemanticMapper:
         with self._timer("tsdf_prepare"):
             view = self._depth_view(frame, segmentation)
         with self._timer("tsdf_allocate"):
-            slots = self.tsdf.allocate(view)
+            band = self.tsdf.allocate(view)
+            slots = band.slots
         if len(slots):
             with self._timer("tsdf_integrate"):
                 weight = 1.0 if self._view_depth is None else self.config.predicted_depth.weight
-                observation = self.tsdf.integrate(view, slots, weight)
+                observation = self.tsdf.integrate(view, band, weight)
         with self._timer("tsdf_clear"):
             stale = self._clear(frame, view, slots)
             touched = self._touched = torch.cat([slots, stale])
@@ -435,7 +437,7 @@ class SemanticMapper:
         view = replace(view, depth=torch.where(measured > reach, reach, view.depth))
         stale = self.tsdf.seen_through(view, slots)
         if len(stale):
-            self.tsdf.integrate(view, stale, weight)
+            self.tsdf.integrate(view, Band.flat(stale), weight)
         return stale
 
     def _forget_looked_through(self, stale: torch.Tensor) -> None:
@@ -554,9 +556,9 @@ class SemanticMapper:
             measured_pixels, measured = project(transform(depth_T_world, place).float(), frame.camera)
             measured_u, measured_v = nearest_pixels(measured_pixels, frame.camera)
             shift = measured_pixels - pixels
-        # Seen is what lies within the band of the measured surface, along its normal.
-        cosine = incidence(view)[measured_v // INCIDENCE_STRIDE_PX, measured_u // INCIDENCE_STRIDE_PX]
-        near = distance[block, voxel] * cosine <= band
+        # Seen is what lies within the band of the measured surface, along its normal; see `Observation.distance`.
+        scale = view.planes.scale[view.planes.at(measured_v, measured_u)].clamp_min_(STEEP)
+        near = distance[block, voxel] * scale <= band
         if shift is not None:
             near &= inside_image(pixels, depth, frame.camera)
         seen = near.nonzero()[:, 0]

@@ -1,8 +1,8 @@
 """Truncated signed distances from depth images (Curless and Levoy 1996), in sparse blocks.
 
 Distances are along the optical axis, in units of the truncation distance: +1 is free space, 0 the
-surface, -1 one truncation distance behind it. Voxels further behind are never written. (Scaling them to
-distances along the normal, by `incidence`, was tried: no more accurate a surface, and slower.)
+surface, -1 one truncation distance behind it. Voxels further behind are never written. That loses surfaces which are
+seen along rather than at: around those, distances are along the normal (`planes`), over `STEEP`, where both are equal.
 
 On the CPU the operations are chosen by measurement (docs/performance.md): thresholds instead of masks, which cost
 10 to 30 times as much, and one contiguous row per coordinate instead of a short last axis.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,13 +20,13 @@ import torch.nn.functional as F
 
 from gnesf_model.frame import Camera
 from gnesf_model.geometry import invert, pixel_rays, project, transform
-from gnesf_model.volume.block_grid import BlockGrid, OutOfReach
+from gnesf_model.volume.block_grid import VOXELS, BlockGrid, OutOfReach
+from gnesf_model.volume.planes import STEEP, PixelPlanes, SteepSamples
 
 _MAX_STRIDE_PX = 4
 """At most every fourth row and column of a depth image allocates: 4 px at 5 m and f = 525 px are 4 cm."""
-INCIDENCE_STRIDE_PX = 4
-_STEEPEST = 6.0
-"""Slopes beyond 80 degrees are taken for the edge of an object."""
+_FOOT_VOX = 0.5
+"""The foot of a voxel's perpendicular on a steep surface is measured to be there, within this."""
 _MAX_BOX_BLOCKS = 1 << 26
 """Bound on the scratch memory of an allocation, one byte a block."""
 _LEAST_BLOCKS = 64
@@ -46,6 +47,44 @@ class DepthView:
     depth: torch.Tensor
     camera: Camera
     world_T_cam: np.ndarray
+
+    @cached_property
+    def planes(self) -> PixelPlanes:
+        """Planes through its pixels."""
+        return PixelPlanes.of(self.depth, self.camera)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Blocks around the surface that a view measured.
+
+    Attributes:
+        slots: (N,) int64 their rows.
+        steep: (E,) int64 which of them are near a surface that the view sees along rather than at; once for each
+            axis of the world that such surfaces face there.
+        normal: (3, E) float32 its unit normal, pointing into it, in the optical frame.
+        offset: (E,) float32 its distance from the camera, m.
+    """
+
+    slots: torch.Tensor
+    steep: torch.Tensor
+    normal: torch.Tensor
+    offset: torch.Tensor
+
+    @classmethod
+    def flat(cls, slots: torch.Tensor) -> Band:
+        """Blocks (N,) without steep surfaces."""
+        none = torch.zeros(3, 0, device=slots.device)
+        return cls(slots, slots[:0], none, none[0])
+
+    def halves(self) -> list[Band]:
+        """Its first and its second half."""
+        parts, first = [], 0
+        for slots in self.slots.tensor_split(2):
+            here = (self.steep >= first) & (self.steep < first + len(slots))
+            parts.append(Band(slots, self.steep[here] - first, self.normal[:, here], self.offset[here]))
+            first += len(slots)
+        return parts
 
 
 @dataclass(frozen=True)
@@ -71,25 +110,6 @@ def in_range(depth: torch.Tensor, low_m: float, high_m: float) -> torch.Tensor:
     return F.threshold_(near, max(float(below), 0.0), 0.0)
 
 
-def incidence(view: DepthView) -> torch.Tensor:
-    """Cosine between viewing ray and surface normal, (ceil(H/4), ceil(W/4)) float32 in (0, 1].
-
-    A distance along the optical axis times this is the distance along the normal. It comes from the
-    smaller of the two differences to neighbours four pixels away, so that the edge of an object does not
-    count as a steep surface; 1 where both neighbours lie beyond an edge or have no measurement.
-    """
-    depth = view.depth[::INCIDENCE_STRIDE_PX, ::INCIDENCE_STRIDE_PX]
-    camera = view.camera
-    squares = torch.ones_like(depth)
-    for axis, focal, pad in ((1, camera.fx, (1, 1, 0, 0)), (0, camera.fy, (0, 0, 1, 1))):
-        size = depth.shape[axis]
-        step = F.pad(depth.diff(dim=axis).abs_(), pad, value=torch.inf)
-        least = torch.minimum(step.narrow(axis, 0, size), step.narrow(axis, 1, size))
-        slope = least.mul_(focal / INCIDENCE_STRIDE_PX).div_(depth)
-        squares += torch.where(slope < _STEEPEST, slope, 0.0).square_()
-    return squares.rsqrt_()
-
-
 class TsdfVolume:
     """Integrates depth views into the ``tsdf`` and ``weight`` attributes of a `BlockGrid`.
 
@@ -112,8 +132,8 @@ class TsdfVolume:
         self._rays: dict[Camera, torch.Tensor] = {}
         self._offsets = ((grid.offsets_vox + 0.5).double() * grid.voxel_size_m).T.contiguous()
 
-    def allocate(self, view: DepthView) -> torch.Tensor:
-        """Rows (N,) of the blocks within the truncation distance of the measured surface.
+    def allocate(self, view: DepthView) -> Band:
+        """The blocks within the truncation distance of the measured surface.
 
         Raises:
             MapFull, OutOfReach: as `BlockGrid.allocate`.
@@ -124,20 +144,54 @@ class TsdfVolume:
         scale = 1.0 / self.grid.block_size_m
         low, shape = self._reachable_blocks(view)
         # Relative to the box, in blocks: float32 stays exact far from the world's origin.
-        start = torch.from_numpy(view.world_T_cam[:3, 3] * scale - low).float().tolist()
+        start = torch.from_numpy(view.world_T_cam[:3, 3] * scale - low).float().to(rays.device)
         turn = torch.from_numpy(view.world_T_cam[:3, :3] * scale).float().to(rays.device)
         along = (depth + self._band[:, None]).clamp_min_(0.0)
         index = torch.zeros(along.shape, dtype=torch.int32, device=along.device)
-        for axis, direction in enumerate(turn @ rays):
-            cell = torch.mul(along, direction).add_(start[axis]).floor_()
+        for axis, (direction, origin) in enumerate(zip(turn @ rays, start.tolist(), strict=True)):
+            cell = torch.mul(along, direction).add_(origin).floor_()
             index = index.mul_(shape[axis]).add_(cell.int())
         outside = math.prod(shape)
         index = torch.where(depth > 0, index, outside)
         cells = torch.zeros(outside + 1, dtype=torch.bool, device=depth.device)
         cells.index_fill_(0, index.view(-1).long(), True)
+        # Along a steep surface the band reaches further, and its pixels may lie further apart than blocks.
+        reach = (STEEP * self.truncation_m, self.grid.block_size_m, self.max_depth_m + self.truncation_m)
+        samples = view.planes.steep_samples(*reach)
+        if samples.count:
+            x, y, z = (turn @ samples.points.view(3, -1)).add_(start[:, None]).floor_().int()
+            steep = x.mul_(shape[1]).add_(y).mul_(shape[2]).add_(z).long()
+            cells.index_fill_(0, steep, True)
         flat = cells[:-1].nonzero()[:, 0]
         coords = torch.stack([flat // (shape[1] * shape[2]), flat // shape[2] % shape[1], flat % shape[2]], dim=1)
-        return self.grid.allocate(coords + torch.from_numpy(low).to(coords.device))
+        slots = self.grid.allocate(coords + torch.from_numpy(low).to(coords.device))
+        if not samples.count:
+            return Band.flat(slots)
+        place = torch.empty(outside, dtype=torch.int64, device=flat.device)
+        place[flat] = torch.arange(len(flat), device=flat.device)
+        return Band(slots, *self._block_planes(samples, place[steep].view(samples.points.shape[1:]), turn, len(slots)))
+
+    def _block_planes(
+        self, samples: SteepSamples, block: torch.Tensor, turn: torch.Tensor, blocks: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The planes of a `Band` from those of pixels: in each block, the mean of those that face the same axis.
+
+        Args:
+            samples: places around the surfaces.
+            block: (S, K) which of the blocks they lie in.
+            turn: (3, 3) from the optical frame to the axes of the world.
+            blocks: how many there are.
+        """
+        axis = (turn @ samples.normal).abs_().argmax(dim=0)
+        entry = (block * 3 + axis).view(-1)
+        a, b, c, offset = (
+            torch.bincount(entry, (samples.weight[:, None] * part).view(-1), minlength=3 * blocks)
+            for part in (*samples.normal, samples.offset)
+        )
+        length = torch.sqrt(a * a + b * b + c * c)
+        used = length.nonzero()[:, 0]
+        planes = torch.stack([a, b, c, offset]).index_select(1, used).div_(length[used]).float()
+        return used // 3, planes[:3], planes[3]
 
     def seen_through(self, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
         """Rows (M,) of blocks in front of the measured surface, `slots` (N,) of `allocate` left out.
@@ -166,32 +220,32 @@ class TsdfVolume:
         inside = (self.grid.voxels["tsdf"][slots] <= 0) & (self.grid.voxels["weight"][slots] > 0)
         return inside.any(dim=1)
 
-    def integrate(self, view: DepthView, slots: torch.Tensor, gain: float = 1.0) -> Observation:
-        """Fold a view into blocks (N,); each voxel takes its running average.
+    def integrate(self, view: DepthView, band: Band, gain: float = 1.0) -> Observation:
+        """Fold a view into blocks; each voxel takes its running average.
 
         Where the GPU has no memory for all blocks at once, they are done in halves, down to `_LEAST_BLOCKS`.
 
         Args:
             view: the depth.
-            slots: blocks of `allocate`, or of `seen_through`.
+            band: blocks of `allocate`, or of `seen_through`.
             gain: how much it counts.
 
         Raises:
             torch.cuda.OutOfMemoryError: not even for these; some of the blocks may have the view already.
         """
         try:
-            return self._fold(view, slots, gain)
+            return self._fold(view, band, gain)
         except torch.cuda.OutOfMemoryError:
-            if len(slots) <= _LEAST_BLOCKS:
+            if len(band.slots) <= _LEAST_BLOCKS:
                 raise
         # Outside of the handler, whose traceback holds on to what did fit.
-        halves = [self.integrate(view, half, gain) for half in slots.tensor_split(2)]
-        return Observation(slots, torch.cat([half.distance for half in halves]))
+        halves = [self.integrate(view, half, gain) for half in band.halves()]
+        return Observation(band.slots, torch.cat([half.distance for half in halves]))
 
-    def _fold(self, view: DepthView, slots: torch.Tensor, gain: float) -> Observation:
+    def _fold(self, view: DepthView, band: Band, gain: float) -> Observation:
         """`integrate` at once; raises before anything is written, or not at all."""
-        distance = self._distances(view, slots)
-        grid, factor = self.grid, gain
+        distance = self._distances(view, band)
+        grid, factor, slots = self.grid, gain, band.slots
         tsdf, weight = (grid.voxels[name].index_select(0, slots) for name in ("tsdf", "weight"))
         # Full weight in front of the surface and one voxel behind, then falling to none: what an object
         # hides from this view must not outvote what another view saw of it.
@@ -207,14 +261,17 @@ class TsdfVolume:
         grid.voxels["weight"].index_copy_(0, slots, weight)
         return Observation(slots, F.threshold_(distance, -self.truncation_m, torch.inf))
 
-    def _distances(self, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
-        """Measured depth minus voxel depth (N, 512) in metres, -inf without measurement."""
+    def _distances(self, view: DepthView, band: Band) -> torch.Tensor:
+        """Signed distance (N, 512) in metres, -inf without measurement.
+
+        Measured depth minus voxel depth; near steep surfaces the distance along the normal, over `STEEP`.
+        """
         grid, camera = self.grid, view.camera
         # Half a pixel to round, and one for a border of "no measurement", which takes every voxel outside.
         K = camera.K
         K[:2, 2] += 1.5
         P = torch.from_numpy(K @ invert(view.world_T_cam)[:3]).to(grid.device)
-        blocks = grid.coords[slots].T.double() * grid.block_size_m
+        blocks = grid.coords[band.slots].T.double() * grid.block_size_m
         # P p is linear in p: each image coordinate of a voxel is its block's plus its offset's.
         corner = (P[:, :3] @ blocks + P[:, 3:]).float()[..., None]
         within = (P[:, :3] @ self._offsets).float()
@@ -229,15 +286,42 @@ class TsdfVolume:
         v = v.clamp_(0, camera.height + 1).int()
         pixel = v.mul_(width).add_(u)
         measured = depth.view(-1).index_select(0, pixel.view(-1)).view_as(z)
-        return F.threshold_(measured, 0.0, -torch.inf).sub_(z)
+        distance = F.threshold_(measured, 0.0, -torch.inf).sub_(z)
+        if len(band.steep):
+            self._measure_along_normals(view, band, distance)
+        return distance
+
+    def _measure_along_normals(self, view: DepthView, band: Band, distance: torch.Tensor) -> None:
+        """Replace signed distances (N, 512) by those along the normal, over `STEEP`, near steep surfaces."""
+        grid = self.grid
+        cam_T_world = torch.from_numpy(invert(view.world_T_cam)).to(grid.device)
+        corner = grid.coords[band.slots[band.steep]].T.double() * grid.block_size_m
+        corner = (cam_T_world[:3, :3] @ corner + cam_T_world[:3, 3:]).float()
+        within = (cam_T_world[:3, :3] @ self._offsets).float()
+        to_plane = (band.offset - (band.normal * corner).sum(dim=0))[:, None]
+        for direction, way in zip(
+            band.normal, within, strict=True
+        ):  # no product of matrices: sums of those vary with E
+            to_plane = to_plane - direction[:, None] * way
+        candidate = (to_plane.abs() < STEEP * self.truncation_m).view(-1).nonzero()[:, 0]
+        entry, voxel = candidate // VOXELS, candidate % VOXELS
+        near, normal = to_plane.view(-1)[candidate], band.normal.index_select(1, entry)
+        foot = corner.index_select(1, entry).add_(within.index_select(1, voxel)).add_(near * normal)
+        there, rest = view.planes.find(foot, normal, _FOOT_VOX * grid.voxel_size_m)
+        place = band.steep[entry[there]] * VOXELS + voxel[there]
+        found = (near[there] + rest).mul_(1.0 / STEEP)
+        # Where two surfaces meet, the nearer one counts.
+        distance = distance.view(-1)
+        distance[place] = torch.inf
+        distance.scatter_reduce_(0, place, found, "amin")
 
     def _reachable_blocks(self, view: DepthView) -> tuple[np.ndarray, tuple[int, int, int]]:
         """First block (3,) and size in blocks of the box around all that the view can touch."""
         camera, reach = view.camera, self.max_depth_m + self.truncation_m
-        u = (np.array([0, camera.width, 0, camera.width]) - camera.cx) / camera.fx
-        v = (np.array([0, 0, camera.height, camera.height]) - camera.cy) / camera.fy
-        corners = np.stack([u, v, np.ones(4)], axis=1) * reach @ view.world_T_cam[:3, :3].T
-        corners = np.concatenate([corners, np.zeros((1, 3))]) + view.world_T_cam[:3, 3]
+        left, right = (reach * (u - camera.cx) / camera.fx for u in (0, camera.width))
+        top, bottom = (reach * (v - camera.cy) / camera.fy for v in (0, camera.height))
+        corners = [(left, top, reach), (right, top, reach), (left, bottom, reach), (right, bottom, reach), (0, 0, 0)]
+        corners = np.array(corners) @ view.world_T_cam[:3, :3].T + view.world_T_cam[:3, 3]
         blocks = np.floor(corners / self.grid.block_size_m).astype(np.int64)
         # One block of margin: float32 may round a point over the edge of the box.
         low, high = blocks.min(axis=0) - 1, blocks.max(axis=0) + 2

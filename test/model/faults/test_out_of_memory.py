@@ -179,11 +179,11 @@ def test_with_little_memory_the_same_map_is_made_in_smaller_steps(
     monkeypatch.setattr(tsdf, "_LEAST_BLOCKS", 4)
     whole, steps = tsdf.TsdfVolume._distances, []
 
-    def distances(self, view, slots):
-        if len(slots) > 20:
+    def distances(self, view, band):
+        if len(band.slots) > 20:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        steps.append(len(slots))
-        return whole(self, view, slots)
+        steps.append(len(band.slots))
+        return whole(self, view, band)
 
     plain = mapped(frames, len(frames)).contents()
     monkeypatch.setattr(tsdf.TsdfVolume, "_distances", distances)
