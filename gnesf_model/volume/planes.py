@@ -94,11 +94,11 @@ class PixelPlanes:
         """Of a depth image (H, W) float32 in metres, 0 where there is no measurement."""
         pixels = _plane_pixels(camera, depth.device)
         inverse = depth[:: pixels.stride, :: pixels.stride].reciprocal()
-        a, b = _slopes(depth, inverse, pixels, camera)
+        measured = inverse.isfinite()
+        a, b = _slopes(depth, inverse, measured, pixels, camera)
         # a X + b Y + c Z = 1 on the plane.
         c = inverse - a * pixels.x - b * pixels.y
         length = torch.sqrt(a * a + b * b + c * c)
-        measured = inverse.isfinite()
         scale = torch.where(measured, inverse / length, 1.0)
         normal = torch.where(measured, torch.stack([a, b, c]).div_(length), 0.0)
         steep = (scale < STEEP) & (scale >= _STEEPEST)
@@ -193,7 +193,9 @@ def _plane_pixels(camera: Camera, device: torch.device) -> _PlanePixels:
     return _PlanePixels(stride, x[None], y, v * camera.width + u, neighbour)
 
 
-def _slopes(depth: torch.Tensor, inverse: torch.Tensor, pixels: _PlanePixels, camera: Camera) -> torch.Tensor:
+def _slopes(
+    depth: torch.Tensor, inverse: torch.Tensor, measured: torch.Tensor, pixels: _PlanePixels, camera: Camera
+) -> torch.Tensor:
     """Change (2, h, w) of the inverse depth (h, w) along x and y of the normalised image, 0 at the edges of objects.
 
     Over steps from one plane's pixel to the next; over shorter ones where the surface does not go on alike that far.
@@ -202,7 +204,7 @@ def _slopes(depth: torch.Tensor, inverse: torch.Tensor, pixels: _PlanePixels, ca
     y = F.pad(inverse.diff(dim=0).mul_(camera.fy / pixels.stride), (0, 0, 1, 1), value=torch.inf)
     before, after = torch.stack([x[:, :-1], y[:-1]]), torch.stack([x[:, 1:], y[1:]])
     slopes, alike = _both_sides(before, after, inverse * _FLAT)
-    place = alike.logical_not_().view(-1).nonzero()[:, 0]
+    place = (measured > alike).view(-1).nonzero()[:, 0]
     before, after = before.view(-1)[place], after.view(-1)[place]
     along_y = place >= inverse.numel()
     cell = torch.where(along_y, place - inverse.numel(), place)
