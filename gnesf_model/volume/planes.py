@@ -92,7 +92,7 @@ class PixelPlanes:
     @classmethod
     def of(cls, depth: torch.Tensor, camera: Camera) -> PixelPlanes:
         """Of a depth image (H, W) float32 in metres, 0 where there is no measurement."""
-        pixels = _plane_pixels(camera, depth.device)
+        depth, pixels = depth.contiguous(), _plane_pixels(camera, depth.device)
         inverse = depth[:: pixels.stride, :: pixels.stride].reciprocal()
         measured = inverse.isfinite()
         a, b = _slopes(depth, inverse, measured, pixels, camera)
@@ -148,11 +148,12 @@ class PixelPlanes:
         v -= row
         column, row = column.int(), row.int()
         depth = self.depth.view(-1).index_select(0, row * camera.width + column)
-        shift = self.stride_px.bit_length() - 1
-        place = (row >> shift).mul_(self.scale.shape[1]).add_(column >> shift)
+        row, column = self.at(row, column)
+        place = row.mul_(self.scale.shape[1]).add_(column)
         rest = (depth - z).mul_(self.scale.view(-1).index_select(0, place))
-        # Most are far off: a first look without what lies within the pixel, 5 mm at most.
-        near = (rest.abs() < tolerance_m + 0.005) & (depth > 0) & (torch.maximum(u.abs(), v.abs()) <= 0.5)
+        # Most are far off: a first look without the rest of the way, which is half a diagonal of the pixel at most.
+        farthest = (z * (0.71 / min(camera.fx, camera.fy))).add_(tolerance_m)
+        near = (rest.abs() < farthest) & (depth > 0) & (torch.maximum(u.abs(), v.abs()) <= 0.5)
         near = near.nonzero()[:, 0]
         there = self.normal.view(3, -1).index_select(1, place[near])
         beside = there[0] * u[near] / camera.fx + there[1] * v[near] / camera.fy
@@ -165,7 +166,7 @@ class PixelPlanes:
 
 @dataclass(frozen=True)
 class _PlanePixels:
-    """What does not change from image to image.
+    """What does not change from image to image; made once for a camera.
 
     Attributes:
         stride: step between them.

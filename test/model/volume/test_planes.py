@@ -17,7 +17,7 @@ HEIGHT = 0.5
 """Of the camera above the floor, m: a small robot's."""
 CAMERAS = {
     width: Camera(width, width * 3 // 4, 0.85 * width, 0.85 * width, width / 2 - 0.5, width * 0.375 - 0.5)
-    for width in (320, 640)
+    for width in (160, 320, 640)
 }
 LEVEL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """World axes (x ahead, z up) of a camera that looks straight ahead."""
