@@ -376,6 +376,7 @@ class SemanticMapper:
             truncation_m=self.truncation_m,
             max_depth_m=volume.max_depth_m,
             max_weight=volume.max_weight,
+            steep=self._view_depth is None,
         )
 
     def _integrate(self, frame: Frame, segmentation: Segmentation) -> tuple[torch.Tensor, Keyframe | None]:

@@ -118,13 +118,18 @@ class TsdfVolume:
         truncation_m: distance at which the signed distance is cut.
         max_depth_m: largest depth that a view may hold; bounds the region that a view can touch.
         max_weight: cap of the weight.
+        steep: measure surfaces that are seen along rather than at along their normal. Not for depth that runs smoothly
+            from one object to the next, as networks predict it: that is steep where there is no surface.
     """
 
-    def __init__(self, grid: BlockGrid, *, truncation_m: float, max_depth_m: float, max_weight: float) -> None:
+    def __init__(
+        self, grid: BlockGrid, *, truncation_m: float, max_depth_m: float, max_weight: float, steep: bool = True
+    ) -> None:
         self.grid = grid
         self.truncation_m = truncation_m
         self.max_depth_m = max_depth_m
         self.max_weight = max_weight
+        self.steep = steep
         # Samples at most half a block apart along the ray leave no block of the band out, save for
         # corners that the ray crosses for less than that; neighbouring pixels catch those.
         samples = 1 + math.ceil(4 * truncation_m / grid.block_size_m)
@@ -155,21 +160,28 @@ class TsdfVolume:
         index = torch.where(depth > 0, index, outside)
         cells = torch.zeros(outside + 1, dtype=torch.bool, device=depth.device)
         cells.index_fill_(0, index.view(-1).long(), True)
-        # Along a steep surface the band reaches further, and its pixels may lie further apart than blocks.
-        reach = (STEEP * self.truncation_m, self.grid.block_size_m, self.max_depth_m + self.truncation_m)
-        samples = view.planes.steep_samples(*reach)
-        if samples.count:
+        samples = self._steep_samples(view)
+        if samples is not None:
             x, y, z = (turn @ samples.points.view(3, -1)).add_(start[:, None]).floor_().int()
             steep = x.mul_(shape[1]).add_(y).mul_(shape[2]).add_(z).long()
             cells.index_fill_(0, steep, True)
         flat = cells[:-1].nonzero()[:, 0]
         coords = torch.stack([flat // (shape[1] * shape[2]), flat // shape[2] % shape[1], flat % shape[2]], dim=1)
         slots = self.grid.allocate(coords + torch.from_numpy(low).to(coords.device))
-        if not samples.count:
+        if samples is None:
             return Band.flat(slots)
         place = torch.empty(outside, dtype=torch.int64, device=flat.device)
         place[flat] = torch.arange(len(flat), device=flat.device)
         return Band(slots, *self._block_planes(samples, place[steep].view(samples.points.shape[1:]), turn, len(slots)))
+
+    def _steep_samples(self, view: DepthView) -> SteepSamples | None:
+        """Around steep surfaces: the band reaches further there along the rays, which may lie blocks apart."""
+        if not self.steep:
+            return None
+        samples = view.planes.steep_samples(
+            STEEP * self.truncation_m, self.grid.block_size_m, self.max_depth_m + self.truncation_m
+        )
+        return samples if samples.count else None
 
     def _block_planes(
         self, samples: SteepSamples, block: torch.Tensor, turn: torch.Tensor, blocks: int

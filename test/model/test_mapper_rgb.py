@@ -73,6 +73,7 @@ def test_predicted_depth_is_mapped_as_measured_depth_is(frames):
     assert 4 < len(voted) < len(updates) and mapper.frames == len(updates)
     assert len(sensor.asked) == mapper.keyframes.count == len(voted) + 1, "the first one has nothing before it"
     expected = SemanticMapper(Config.from_flat({"device": "cpu", "keyframes.min_translation_m": 0.0}), oracle(frames))
+    expected.tsdf.steep = False  # the one difference: predicted depth is steep where there is no surface, too
     for frame in voted:
         expected.integrate(frame)
     for found, wanted in zip(state(mapper), state(expected), strict=True):

@@ -155,10 +155,10 @@ def test_any_image_has_planes_and_points_are_found_only_where_it_measures(size):
     assert empty.steep_samples(0.1, 0.3, 5.0).count == 0
 
 
-def mapped(frames: list[tuple[torch.Tensor, Camera, np.ndarray]]) -> BlockGrid:
+def mapped(frames: list[tuple[torch.Tensor, Camera, np.ndarray]], steep: bool = True) -> BlockGrid:
     attributes = {"tsdf": (torch.float32, 1.0), "weight": (torch.float32, 0.0), "row": (torch.int32, -1.0)}
     grid = BlockGrid(VOXEL, attributes, max_blocks=100_000)
-    volume = TsdfVolume(grid, truncation_m=TRUNCATION, max_depth_m=REACH, max_weight=64.0)
+    volume = TsdfVolume(grid, truncation_m=TRUNCATION, max_depth_m=REACH, max_weight=64.0, steep=steep)
     for depth, camera, world_T_cam in frames:
         view = DepthView(depth, camera, world_T_cam)
         volume.integrate(view, volume.allocate(view))
@@ -218,6 +218,18 @@ def test_where_a_wall_and_a_floor_are_both_seen_along_the_nearer_one_counts():
     expected = torch.minimum(y + 0.5, z) / STEEP / TRUNCATION
     assert corner.sum() > 20
     assert ((value - expected).abs()[corner] < 0.05).float().mean() > 0.9
+
+
+def test_depth_that_runs_from_object_to_object_is_measured_along_the_rays():
+    """As networks predict it (geometry: rgb): a ramp at an outline is no surface, and nothing is made of it."""
+    camera = CAMERAS[320]
+    ramp = (torch.arange(camera.width) - 150.0).clamp(0, 20) / 20
+    depth = (1.0 / (1 / 1.5 - ramp * (1 / 1.5 - 1 / 3.0))).expand(camera.height, -1).contiguous()
+    assert PixelPlanes.of(depth, camera).steep.any()
+    frames = [(depth, camera, pose())] * 3
+    points = [surface_points(*everything(mapped(frames, steep)), 2.0).points for steep in (True, False)]
+    between = [int(((p[:, 0] > 1.7) & (p[:, 0] < 2.6)).sum()) for p in points]
+    assert between[0] > 100 and between[1] < 0.5 * between[0]
 
 
 def lifted(by: float) -> np.ndarray:
