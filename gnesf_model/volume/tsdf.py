@@ -93,8 +93,8 @@ class Observation:
 
     Attributes:
         slots: (N,) int64 rows of the blocks.
-        distance: (N, 512) float32 signed distance in metres, positive in front of the surface; infinite
-            where the voxel was not seen.
+        distance: (N, 512) float32 signed distance in metres along the optical axis, positive in front of the
+            surface; along the normal, over `STEEP`, near steep surfaces; infinite where the voxel was not seen.
     """
 
     slots: torch.Tensor
