@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from gnesf_model.frame import Camera
+from gnesf_model.geometry import pixel_rays
 
 STEEP = 0.4
 """Surfaces that are seen at more than 66 degrees off their normal are steep."""
@@ -74,7 +75,7 @@ class PixelPlanes:
     Attributes:
         depth: (H, W) float32 metres, 0 where there is no measurement.
         camera: its intrinsics.
-        stride_px: step between pixels with a plane, a power of two.
+        pixels: those with a plane.
         normal: (3, h, w) float32 unit normals, pointing into the surface, 0 where there is no measurement;
             h = ceil(H / stride), w = ceil(W / stride).
         scale: (h, w) float32 distance along the normal that a distance along the optical axis is worth; 1 where
@@ -84,7 +85,7 @@ class PixelPlanes:
 
     depth: torch.Tensor
     camera: Camera
-    stride_px: int
+    pixels: PlanePixels
     normal: torch.Tensor
     scale: torch.Tensor
     steep: torch.Tensor
@@ -106,7 +107,12 @@ class PixelPlanes:
         steep.view(-1)[place] = _goes_on_nearby(depth, a, b, place, pixels, camera)
         steep = F.pad(steep, (1, 1, 1, 1))
         beside = steep[1:-1, :-2] | steep[1:-1, 2:] | steep[:-2, 1:-1] | steep[2:, 1:-1]
-        return cls(depth, camera, pixels.stride, normal, scale, steep[1:-1, 1:-1] & beside)
+        return cls(depth, camera, pixels, normal, scale, steep[1:-1, 1:-1] & beside)
+
+    @property
+    def stride_px(self) -> int:
+        """Step between pixels with a plane, a power of two."""
+        return self.pixels.stride
 
     def at(self, row: torch.Tensor, column: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices (...) into the planes for pixels (...)."""
@@ -120,10 +126,8 @@ class PixelPlanes:
         """
         row, column = self.steep.nonzero(as_tuple=True)
         normal, scale = self.normal[:, row, column], self.scale[row, column]
-        row, column = row * self.stride_px, column * self.stride_px
-        depth = self.depth[row, column]
-        ray = torch.stack([(column - self.camera.cx) / self.camera.fx, (row - self.camera.cy) / self.camera.fy])
-        ray = torch.cat([ray, torch.ones_like(depth)[None]])
+        depth = self.depth.view(-1)[self.pixels.index[row, column]]
+        ray = torch.stack([self.pixels.x[0, column], self.pixels.y[row, 0], torch.ones_like(depth)])
         place = ray * depth
         sides = torch.tensor([0.0, -reach_m, reach_m], device=depth.device)
         number = 1 + math.ceil(2 * reach_m / (_STEEPEST * step_m))
@@ -165,8 +169,8 @@ class PixelPlanes:
 
 
 @dataclass(frozen=True)
-class _PlanePixels:
-    """What does not change from image to image; made once for a camera.
+class PlanePixels:
+    """The pixels of an image that have a plane; made once for a camera.
 
     Attributes:
         stride: step between them.
@@ -183,19 +187,19 @@ class _PlanePixels:
 
 
 @lru_cache(maxsize=4)
-def _plane_pixels(camera: Camera, device: torch.device) -> _PlanePixels:
+def _plane_pixels(camera: Camera, device: torch.device) -> PlanePixels:
     stride = 1 << max(2, (camera.width // _COLUMNS).bit_length() - 1)
     u = torch.arange(0, camera.width, stride, device=device)
     v = torch.arange(0, camera.height, stride, device=device)[:, None]
     neighbour = torch.zeros(2, len(v), u.shape[0], dtype=torch.int64, device=device)
     neighbour[0, :, 1:-1] = stride // _SHORTER
     neighbour[1, 1:-1] = stride // _SHORTER * camera.width
-    x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
-    return _PlanePixels(stride, x[None], y, v * camera.width + u, neighbour)
+    rays = pixel_rays(camera, device)[::stride, ::stride]
+    return PlanePixels(stride, rays[:1, :, 0].clone(), rays[:, :1, 1].clone(), v * camera.width + u, neighbour)
 
 
 def _slopes(
-    depth: torch.Tensor, inverse: torch.Tensor, measured: torch.Tensor, pixels: _PlanePixels, camera: Camera
+    depth: torch.Tensor, inverse: torch.Tensor, measured: torch.Tensor, pixels: PlanePixels, camera: Camera
 ) -> torch.Tensor:
     """Change (2, h, w) of the inverse depth (h, w) along x and y of the normalised image, 0 at the edges of objects.
 
@@ -221,7 +225,7 @@ def _slopes(
 
 
 def _goes_on_nearby(
-    depth: torch.Tensor, a: torch.Tensor, b: torch.Tensor, place: torch.Tensor, pixels: _PlanePixels, camera: Camera
+    depth: torch.Tensor, a: torch.Tensor, b: torch.Tensor, place: torch.Tensor, pixels: PlanePixels, camera: Camera
 ) -> torch.Tensor:
     """Flags (K,) of planes, at `place` (K,) with slopes a, b (h, w), whose surface is as steep from pixel to pixel.
 

@@ -172,7 +172,7 @@ class TsdfVolume:
             return Band.flat(slots)
         place = torch.empty(outside, dtype=torch.int64, device=flat.device)
         place[flat] = torch.arange(len(flat), device=flat.device)
-        return Band(slots, *self._block_planes(samples, place[steep].view(samples.points.shape[1:]), turn, len(slots)))
+        return Band(slots, *_block_planes(samples, place[steep].view(samples.points.shape[1:]), turn, len(slots)))
 
     def _steep_samples(self, view: DepthView) -> SteepSamples | None:
         """Around steep surfaces: the band reaches further there along the rays, which may lie blocks apart."""
@@ -182,28 +182,6 @@ class TsdfVolume:
             STEEP * self.truncation_m, self.grid.block_size_m, self.max_depth_m + self.truncation_m
         )
         return samples if samples.count else None
-
-    def _block_planes(
-        self, samples: SteepSamples, block: torch.Tensor, turn: torch.Tensor, blocks: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The planes of a `Band` from those of pixels: in each block, the mean of those that face the same axis.
-
-        Args:
-            samples: places around the surfaces.
-            block: (S, K) which of the blocks they lie in.
-            turn: (3, 3) from the optical frame to the axes of the world.
-            blocks: how many there are.
-        """
-        axis = (turn @ samples.normal).abs_().argmax(dim=0)
-        entry = (block * 3 + axis).view(-1)
-        a, b, c, offset = (
-            torch.bincount(entry, (samples.weight[:, None] * part).view(-1), minlength=3 * blocks)
-            for part in (*samples.normal, samples.offset)
-        )
-        length = torch.sqrt(a * a + b * b + c * c)
-        used = length.nonzero()[:, 0]
-        planes = torch.stack([a, b, c, offset]).index_select(1, used).div_(length[used]).float()
-        return used // 3, planes[:3], planes[3]
 
     def seen_through(self, view: DepthView, slots: torch.Tensor) -> torch.Tensor:
         """Rows (M,) of blocks in front of the measured surface, `slots` (N,) of `allocate` left out.
@@ -282,7 +260,8 @@ class TsdfVolume:
         # Half a pixel to round, and one for a border of "no measurement", which takes every voxel outside.
         K = camera.K
         K[:2, 2] += 1.5
-        P = torch.from_numpy(K @ invert(view.world_T_cam)[:3]).to(grid.device)
+        cam_T_world = invert(view.world_T_cam)
+        P = torch.from_numpy(K @ cam_T_world[:3]).to(grid.device)
         blocks = grid.coords[band.slots].T.double() * grid.block_size_m
         # P p is linear in p: each image coordinate of a voxel is its block's plus its offset's.
         corner = (P[:, :3] @ blocks + P[:, 3:]).float()[..., None]
@@ -300,13 +279,14 @@ class TsdfVolume:
         measured = depth.view(-1).index_select(0, pixel.view(-1)).view_as(z)
         distance = F.threshold_(measured, 0.0, -torch.inf).sub_(z)
         if len(band.steep):
-            self._measure_along_normals(view, band, distance)
+            self._measure_along_normals(view, torch.from_numpy(cam_T_world).to(grid.device), band, distance)
         return distance
 
-    def _measure_along_normals(self, view: DepthView, band: Band, distance: torch.Tensor) -> None:
+    def _measure_along_normals(
+        self, view: DepthView, cam_T_world: torch.Tensor, band: Band, distance: torch.Tensor
+    ) -> None:
         """Replace signed distances (N, 512) by those along the normal, over `STEEP`, near steep surfaces."""
         grid = self.grid
-        cam_T_world = torch.from_numpy(invert(view.world_T_cam)).to(grid.device)
         corner = grid.coords[band.slots[band.steep]].T.double() * grid.block_size_m
         corner = (cam_T_world[:3, :3] @ corner + cam_T_world[:3, 3:]).float()
         within = (cam_T_world[:3, :3] @ self._offsets).float()
@@ -358,3 +338,26 @@ class TsdfVolume:
             rays = pixel_rays(camera, self.grid.device)[stride // 2 :: stride, stride // 2 :: stride]
             self._rays = {camera: rays.reshape(-1, 3).T.contiguous()}
         return self._rays[camera]
+
+
+def _block_planes(
+    samples: SteepSamples, block: torch.Tensor, turn: torch.Tensor, blocks: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The planes of a `Band` from those of pixels: in each block, the mean of those that face the same axis.
+
+    Args:
+        samples: places around the surfaces.
+        block: (S, K) which of the blocks they lie in.
+        turn: (3, 3) from the optical frame to the axes of the world.
+        blocks: how many there are.
+    """
+    axis = (turn @ samples.normal).abs_().argmax(dim=0)
+    entry = (block * 3 + axis).view(-1)
+    a, b, c, offset = (
+        torch.bincount(entry, (samples.weight[:, None] * part).view(-1), minlength=3 * blocks)
+        for part in (*samples.normal, samples.offset)
+    )
+    length = torch.sqrt(a * a + b * b + c * c)
+    used = length.nonzero()[:, 0]
+    planes = torch.stack([a, b, c, offset]).index_select(1, used).div_(length[used]).float()
+    return used // 3, planes[:3], planes[3]

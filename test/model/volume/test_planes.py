@@ -32,11 +32,16 @@ def pose(x: float = 0.0, height: float = HEIGHT, down: float = 0.0) -> np.ndarra
     return world_T_cam
 
 
+def rays_of(camera: Camera, world_T_cam: np.ndarray, stride: int = 1) -> np.ndarray:
+    """(H, W, 3) what a step along the optical axis comes down to in the world, at every so many pixels."""
+    v, u = np.mgrid[: camera.height : stride, : camera.width : stride]
+    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], -1)
+    return rays @ world_T_cam[:3, :3].T
+
+
 def seen(camera: Camera, world_T_cam: np.ndarray, table: tuple[float, float, float] | None = None) -> torch.Tensor:
     """Exact depth of a floor at z = 0, of a wall at x = 6, and of a solid table (near x, far x, height), 1 m wide."""
-    v, u = np.mgrid[: camera.height, : camera.width]
-    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], -1)
-    rays = rays @ world_T_cam[:3, :3].T
+    rays = rays_of(camera, world_T_cam)
     start = world_T_cam[:3, 3]
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = np.where(rays[..., 2] < 0, -start[2] / rays[..., 2], np.inf)
@@ -63,11 +68,8 @@ def test_planes_of_a_floor_are_the_floor(width, down):
     planes = PixelPlanes.of(depth, camera)
     stride = planes.stride_px
     assert planes.scale.shape == (math.ceil(camera.height / stride), math.ceil(camera.width / stride))
-    v, u = np.mgrid[: camera.height : stride, : camera.width : stride]
-    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], -1)
-    ahead = rays @ world_T_cam[:3, :3].T
     # What a step along the optical axis comes down to, along the normal of the floor.
-    expected = torch.from_numpy(-ahead[..., 2])
+    expected = torch.from_numpy(-rays_of(camera, world_T_cam, stride)[..., 2])
     floor = (depth[::stride, ::stride] > 0) & (expected > 0.11)
     assert floor.sum() > 0.2 * floor.numel()
     inner = floor[1:-1, 1:-1]  # at the border there are neighbours to one side alone
@@ -203,17 +205,16 @@ def test_a_table_top_seen_at_three_to_seven_degrees_is_in_the_map_and_ends_at_it
 def test_where_a_wall_and_a_floor_are_both_seen_along_the_nearer_one_counts():
     """A corridor: in the corner both distances hold, and which comes first must not matter."""
     camera, world_T_cam = CAMERAS[320], pose()
-    v, u = np.mgrid[: camera.height, : camera.width]
-    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], -1)
-    rays = rays @ world_T_cam[:3, :3].T
+    rays = rays_of(camera, world_T_cam)
     with np.errstate(divide="ignore"):
         depth = np.where(rays[..., 2] < 0, -HEIGHT / rays[..., 2], np.inf)
         depth = np.minimum(depth, np.where(rays[..., 1] < 0, -0.5 / rays[..., 1], np.inf))
     depth = torch.from_numpy(np.where(depth < REACH, depth, 0.0).astype(np.float32))
     grid = mapped([(depth, camera, world_T_cam)])
     centres = grid.centres(torch.arange(grid.count)).view(-1, 3)
-    value = grid.voxels["tsdf"][: grid.count].view(-1)[grid.voxels["weight"][: grid.count].view(-1) > 0]
-    x, y, z = centres[grid.voxels["weight"][: grid.count].view(-1) > 0].T
+    measured = grid.voxels["weight"][: grid.count].view(-1) > 0
+    value = grid.voxels["tsdf"][: grid.count].view(-1)[measured]
+    x, y, z = centres[measured].T
     corner = (x > 2.0) & (x < 4.0) & (y > -0.47) & (y < -0.41) & (z > 0.0) & (z < 0.06)
     expected = torch.minimum(y + 0.5, z) / STEEP / TRUNCATION
     assert corner.sum() > 20
