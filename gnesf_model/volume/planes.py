@@ -37,6 +37,8 @@ _STEP = 1.8
 """From pixel to pixel a steep surface goes on as steeply as from plane to plane, but for this factor: stairs do not."""
 _FOOT_M = 0.1
 """Along the ray, a foot is measured to be on the surface within this, which noise may do, and no other object."""
+_OFF_PLANE = 0.5
+"""A pixel lies on the plane of its neighbourhood within this part of the tolerance; on a table's front it does not."""
 _BESIDE = 1e-3
 """What a plane counts in a block between the pixels' places, where others may have theirs."""
 _SAME_NORMAL = 0.8
@@ -78,6 +80,7 @@ class PixelPlanes:
         pixels: those with a plane.
         normal: (3, h, w) float32 unit normals, pointing into the surface, 0 where there is no measurement;
             h = ceil(H / stride), w = ceil(W / stride).
+        offset: (h, w) float32 distance m of the planes from the camera, ``normal . p`` of all p on them.
         scale: (h, w) float32 distance along the normal that a distance along the optical axis is worth; 1 where
             there is no measurement. In the middle of the image it is the cosine between ray and normal.
         steep: (h, w) flags of surfaces seen along rather than at; single ones among others are noise.
@@ -87,6 +90,7 @@ class PixelPlanes:
     camera: Camera
     pixels: PlanePixels
     normal: torch.Tensor
+    offset: torch.Tensor
     scale: torch.Tensor
     steep: torch.Tensor
 
@@ -99,15 +103,15 @@ class PixelPlanes:
         a, b = _slopes(depth, inverse, measured, pixels, camera)
         # a X + b Y + c Z = 1 on the plane.
         c = inverse - a * pixels.x - b * pixels.y
-        length = torch.sqrt(a * a + b * b + c * c)
-        scale = torch.where(measured, inverse / length, 1.0)
-        normal = torch.where(measured, torch.stack([a, b, c]).div_(length), 0.0)
+        offset = torch.sqrt(a * a + b * b + c * c).reciprocal_()
+        scale = torch.where(measured, inverse * offset, 1.0)
+        normal = torch.where(measured, torch.stack([a, b, c]).mul_(offset), 0.0)
         steep = (scale < STEEP) & (scale >= _STEEPEST)
         place = steep.view(-1).nonzero()[:, 0]
         steep.view(-1)[place] = _goes_on_nearby(depth, a, b, place, pixels, camera)
         steep = F.pad(steep, (1, 1, 1, 1))
         beside = steep[1:-1, :-2] | steep[1:-1, 2:] | steep[:-2, 1:-1] | steep[2:, 1:-1]
-        return cls(depth, camera, pixels, normal, scale, steep[1:-1, 1:-1] & beside)
+        return cls(depth, camera, pixels, normal, offset, scale, steep[1:-1, 1:-1] & beside)
 
     @property
     def stride_px(self) -> int:
@@ -140,7 +144,7 @@ class PixelPlanes:
     def find(self, feet: torch.Tensor, normal: torch.Tensor, tolerance_m: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Which (M,) of some points (3, N) lie on the surface, and how far (M,) from it, m, positive in front.
 
-        They do where the pixel that sees the point has a plane of the direction `normal` (3, N) within `tolerance_m`.
+        They do within `tolerance_m` of a pixel that sees them and lies on a plane of the direction `normal` (3, N).
         """
         camera = self.camera
         z = feet[2].clamp_min(1e-6)
@@ -159,12 +163,15 @@ class PixelPlanes:
         farthest = (z * (0.71 / min(camera.fx, camera.fy))).add_(tolerance_m)
         near = (rest.abs() < farthest) & (depth > 0) & (torch.maximum(u.abs(), v.abs()) <= 0.5)
         near = near.nonzero()[:, 0]
-        there = self.normal.view(3, -1).index_select(1, place[near])
+        feet, place = feet.index_select(1, near), place[near]
+        there = self.normal.view(3, -1).index_select(1, place)
         beside = there[0] * u[near] / camera.fx + there[1] * v[near] / camera.fy
         rest = rest[near] - z[near] * beside
         # Seen along, what is near the plane may be far before or behind the surface that the pixel measures.
-        within = (_FOOT_M * self.scale.view(-1)[place[near]]).clamp_max_(tolerance_m)
-        on = (rest.abs() < within) & ((normal.index_select(1, near) * there).sum(dim=0) > _SAME_NORMAL)
+        on = rest.abs() < (_FOOT_M * self.scale.view(-1)[place]).clamp_max_(tolerance_m)
+        off_plane = self.offset.view(-1)[place] - (there * feet).sum(dim=0) - rest
+        on &= off_plane.abs() < _OFF_PLANE * tolerance_m
+        on &= (normal.index_select(1, near) * there).sum(dim=0) > _SAME_NORMAL
         return near[on], rest[on]
 
 

@@ -111,6 +111,17 @@ def test_the_plane_of_a_table_ends_at_its_edge():
     assert len(feet(CAMERAS[320], pose(), behind, table)[0]) == 0
 
 
+def test_the_plane_of_a_table_ends_at_its_near_edge_too():
+    """Before it the camera sees the table's front, through where its extended top would be."""
+    rng = np.random.default_rng(2)
+    table, height = (3.0, 3.6, 0.73), 1.49
+    on_it = rng.uniform((3.05, -0.4, 0.73), (3.5, 0.4, 0.7301), (4000, 3))
+    before = rng.uniform((2.9, -0.4, 0.73), (2.965, 0.4, 0.7301), (4000, 3))
+    world_T_cam = pose(height=height, down=0.4)
+    assert len(feet(CAMERAS[320], world_T_cam, on_it, table)[0]) > 0.8 * len(on_it)
+    assert len(feet(CAMERAS[320], world_T_cam, before, table)[0]) == 0
+
+
 def test_an_edge_between_two_flat_surfaces_is_not_steep():
     camera = CAMERAS[320]
     depth = torch.full((camera.height, camera.width), 1.0)
@@ -200,6 +211,17 @@ def test_a_table_top_seen_at_three_to_seven_degrees_is_in_the_map_and_ends_at_it
     assert np.quantile(np.abs(top[:, 2] - height), 0.9) < 0.025
     behind = points[(points[:, 0] > 2.5) & (points[:, 0] < 5.5) & (points[:, 2] > 0.06)]
     assert len(behind) == 0
+
+
+def test_nothing_hangs_before_the_edge_of_a_table_whose_top_is_seen_along():
+    """From one place that stays as it is: no other view tells better."""
+    camera, world_T_cam, table = CAMERAS[320], pose(height=1.49, down=0.4), (3.0, 3.6, 0.73)
+    grid = mapped([(seen(camera, world_T_cam, table), camera, world_T_cam)] * 4)
+    points = surface_points(*everything(grid), 2.0).points.numpy()
+    top = points[np.abs(points[:, 2] - 0.73) < 0.05]
+    assert covered(top, (3.1, -0.45), (3.5, 0.45)) > 0.8
+    before = points[(points[:, 2] > 0.1) & (points[:, 0] < 3.0 - 1.25 * VOXEL)]
+    assert len(before) == 0
 
 
 def test_where_a_wall_and_a_floor_are_both_seen_along_the_nearer_one_counts():
