@@ -18,6 +18,7 @@ from gnesf_model.segment.pixels import pixel_labels
 from gnesf_model.segment.segmenter import Segmentation
 
 SPACE = LabelSpace.load("scannet20")
+WIDTH, HEIGHT = 160, 120
 CONFIG = Config.from_flat({"device": "cpu", "volume.min_weight": 1.0})
 
 
@@ -39,8 +40,9 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def frames():
-    # Steps of a tenth of a second and nothing but flat colours: eight frames in about a second.
-    return list(RoomSource(2, frames=8, width=96, height=72, shading=False))
+    # Steps of a tenth of a second and nothing but flat colours: eight frames in about a second. In pictures any smaller,
+    # labels in cells of 4 pixels cost a tenth of the points, a little more or less with the walk.
+    return list(RoomSource(2, frames=8, width=WIDTH, height=HEIGHT, shading=False))
 
 
 def mapper_for(frames, target=None, config=CONFIG):
@@ -68,7 +70,7 @@ def test_a_room_with_its_own_labels(frames):
     for stage in run.stage_percentiles().values():
         assert 0 < stage["p50_ms"] <= stage["p95_ms"]
     scores = map_scores(source, mapper, run, mapper.surface())
-    pixels = 8 * 96 * 72 // 4
+    pixels = 8 * WIDTH * HEIGHT // 4
     assert scores["2d"]["per_frame"]["n"] == scores["2d"]["map"]["n"] <= pixels
     assert scores["2d"]["per_frame"]["pixel_accuracy"] > 0.95
     assert scores["2d"]["map"]["pixel_accuracy"] > 0.8
