@@ -40,7 +40,7 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def frames():
-    # Steps of a tenth of a second and nothing but flat colours: eight frames in about a second. In pictures any smaller,
+    # Steps of a tenth of a second and nothing but flat colours: eight frames in about a second. In smaller pictures
     # labels in cells of 4 pixels cost a tenth of the points, a little more or less with the walk.
     return list(RoomSource(2, frames=8, width=WIDTH, height=HEIGHT, shading=False))
 
