@@ -139,7 +139,7 @@ class PixelPlanes:
         points = [place[:, None] + normal[:, None] * sides[:, None], ray[:, None] * along.clamp_(0.0, max_depth_m)]
         weight = torch.full((3 + number,), _BESIDE, device=depth.device)
         weight[:3] = 1.0
-        return SteepSamples(torch.cat(points, dim=1), weight, normal, (normal * place).sum(dim=0))
+        return SteepSamples(torch.cat(points, dim=1), weight, normal, self.offset[row, column])
 
     def find(self, feet: torch.Tensor, normal: torch.Tensor, tolerance_m: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Which (M,) of some points (3, N) lie on the surface, and how far (M,) from it, m, positive in front.
